@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both create what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint format clean
+
+help:
+	@echo "make install    .venv with everything that demo and test need"
+	@echo "make demo       both jobs, from nothing to two judged models and new maps (8 minutes on two cores)"
+	@echo "make test       the whole test suite"
+	@echo "make test-fast  the tests without slow learning tests and game engines"
+	@echo "make lint       ruff and mypy"
+
+install: $(STAMP)
+
+# torch comes first and is held by constraints.txt, so that no dependency replaces it by a CUDA build.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+demo: install
+	$(BIN)/ngp demo --out demo
+
+test: install
+	$(BIN)/pytest
+
+test-fast: install
+	$(BIN)/pytest -m "not slow and not engine"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
