@@ -1,0 +1,207 @@
+"""Pretrained models of the Transformers library: any image or video classifier or backbone, by folder or hub name.
+
+Where the features come out: a classifier's head is the linear layer whose output is the logits, found by watching a
+forward pass. It is taken off, and what it was given are the features (ResNet: the pooled map; ViT: the CLS token;
+VideoMAE: the normed mean of its tokens; DINOv2: CLS and mean side by side), so features and head give the classifier's
+own logits. Without a head: the pooled output if its weights are in the checkpoint, else the mean of the last hidden
+state. Weights come from safetensors only, and no code from a checkpoint is ever run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from newgameplus import progress
+from newgameplus.errors import PretrainedModelError, Problem, raise_problems
+from newgameplus.pretrained.card import ModelCard
+from newgameplus.pretrained.checkpoint_folder import CheckpointFolder, find_checkpoint
+from newgameplus.pretrained.preprocessing import Preprocessing, read_preprocessing
+from newgameplus.shapes import ClipShape
+
+if TYPE_CHECKING:
+    from newgameplus.pretrained.backbone import PretrainedModel
+    from newgameplus.pretrained.transformers_blueprint import Blueprint
+
+__all__ = ["cards", "load", "rebuild"]
+
+_FRAMES_OF_IMAGE_MODELS = 4
+_POOLING_OF_IMAGE_MODELS = "mean-change"
+_FRAMES_OF_VIDEO_MODELS = 16
+_SIZE = 224
+
+
+def load(
+    name: str,
+    *,
+    fresh: bool = False,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    pooling: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    revision: str | None = None,
+) -> PretrainedModel:
+    """Load an image or video model of the Transformers library as a backbone for clips.
+
+    Args:
+        name: A folder that ``save_pretrained`` wrote (``./my-folder``), or a name on the Hugging Face Hub.
+        fresh: Random weights (from torch's global random state) in the same architecture; the folder then needs none.
+        frames: Frames of a clip. Default: what a video model was trained on; 4 for an image model.
+        height: Rows of pixels, if the network can take another size than the checkpoint's own.
+        width: Columns of pixels, likewise.
+        pooling: How an image model's features of frames become those of a clip: ``mean-change`` (default; the mean, and
+            the change from first to last, see :mod:`newgameplus.pretrained.pooling`), ``mean`` or ``max``. A video
+            model has none.
+        mean: Mean of each channel (of values in 0..1), or of all, where the checkpoint has no preprocessor_config.json.
+        std: Spread of each channel, likewise.
+        revision: Branch, tag or commit on the hub.
+
+    Returns:
+        The model. It brings a zero-shot head if the checkpoint has a linear one (and pooling is not ``max``, of which
+        that head knows nothing); over ``mean-change`` its weights for the change are zero.
+
+    Raises:
+        MissingExtraError: Transformers is not installed.
+        PretrainedModelError: The checkpoint is missing, damaged, pickled, incomplete, of another kind, or does not take
+            the frames and size asked for.
+    """
+    from newgameplus.pretrained.transformers_blueprint import read_blueprint
+
+    _check_counts(frames=frames, height=height, width=width)
+    folder = find_checkpoint(name, revision=revision, weights_needed=not fresh)
+    blueprint = read_blueprint(folder.config, folder.weight_names(), source=str(folder.path / "config.json"))
+    preprocessing = _preprocessing(folder, blueprint, mean, std)
+    if preprocessing.assumed:
+        progress.say(
+            f"{name} does not say how its pictures were normalized: assuming ImageNet's mean and spread "
+            "(the options mean and std set others)"
+        )
+    preprocessing = replace(preprocessing, height=height or preprocessing.height, width=width or preprocessing.width)
+    shape = _clip_shape(blueprint, preprocessing, frames)
+    pooling = _pooling(blueprint, pooling, shape, source=str(folder.path))
+    card = ModelCard(
+        name=f"transformers:{name}",
+        family=blueprint.family,
+        modality="clip" if blueprint.video else "image",
+        parameters=0,
+        feature_dim=0,
+        shape=shape,
+        license=folder.license,
+        digest="" if fresh else folder.digest,
+        description=f"{blueprint.class_name} from {name}" + (f" at {folder.revision}" if folder.revision else ""),
+        facts={
+            "config": dict(folder.config),
+            "pooler": blueprint.pooler,
+            "pooling": pooling,
+            "preprocessing": preprocessing.as_dict(),
+            "revision": folder.revision,
+        },
+    )
+    return _assemble(card, blueprint, preprocessing, folder=None if fresh else folder)
+
+
+def rebuild(card: ModelCard) -> PretrainedModel:
+    """Build the architecture that a card of this source describes, with random weights; no folder or hub is needed.
+
+    Raises:
+        PretrainedModelError: The card does not hold what is needed, or this version of Transformers cannot build it.
+    """
+    from newgameplus.pretrained.transformers_blueprint import read_blueprint
+
+    missing = [key for key in ("config", "pooler", "pooling", "preprocessing") if key not in card.facts]
+    if missing:
+        raise PretrainedModelError(
+            f"the card of {card.name} lacks {', '.join(missing)}", source=card.name, remedy="load the model again"
+        )
+    blueprint = read_blueprint(card.facts["config"], frozenset(), source=card.name, pooler=bool(card.facts["pooler"]))
+    return _assemble(card, blueprint, Preprocessing.from_dict(card.facts["preprocessing"]), folder=None)
+
+
+def cards() -> list[ModelCard]:
+    """Return nothing: the hub's models cannot be listed, and a folder is named by its path."""
+    return []
+
+
+def _assemble(
+    card: ModelCard, blueprint: Blueprint, preprocessing: Preprocessing, *, folder: CheckpointFolder | None
+) -> PretrainedModel:
+    """Build the network, with the folder's weights if there is one, and complete the card."""
+    from newgameplus.pretrained.backbone import PretrainedModel
+    from newgameplus.pretrained.transformers_network import build_network, take_apart, zero_shot_head
+
+    network, unused = build_network(blueprint, folder, source=card.name)
+    backbone, head = take_apart(
+        network, blueprint, card.shape, preprocessing, pooling=card.facts["pooling"], source=card.name
+    )
+    zero_shot = zero_shot_head(head, backbone, blueprint.labels) if folder is not None and head is not None else None
+    completed = replace(
+        card,
+        parameters=sum(parameter.numel() for parameter in backbone.parameters()),
+        feature_dim=backbone.feature_dim,
+        labels=card.labels if folder is None else zero_shot.labels if zero_shot else (),
+        facts=card.facts | ({"unused_weights": unused} if unused else {}),
+    )
+    return PretrainedModel(completed, backbone, zero_shot)
+
+
+def _check_counts(**options: object) -> None:
+    problems = [
+        Problem(f"{key} is {value!r}", "pretrained options", "give a whole number, 1 or more")
+        for key, value in options.items()
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1)
+    ]
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} options are not usable")
+
+
+def _preprocessing(
+    folder: CheckpointFolder,
+    blueprint: Blueprint,
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
+) -> Preprocessing:
+    return read_preprocessing(
+        folder.preprocessing,
+        channels=blueprint.channels,
+        default_size=blueprint.image_size or (_SIZE, _SIZE),
+        source=str(folder.path / "preprocessor_config.json"),
+        mean=mean,
+        std=std,
+    )
+
+
+def _clip_shape(blueprint: Blueprint, preprocessing: Preprocessing, frames: int | None) -> ClipShape:
+    usual = (blueprint.frames or _FRAMES_OF_VIDEO_MODELS) if blueprint.video else _FRAMES_OF_IMAGE_MODELS
+    return ClipShape(frames or usual, preprocessing.height, preprocessing.width, blueprint.channels)
+
+
+def _pooling(blueprint: Blueprint, pooling: str | None, shape: ClipShape, *, source: str) -> str | None:
+    """Check the pooling that was asked for, or choose one."""
+    from newgameplus.pretrained.catalog import did_you_mean
+    from newgameplus.pretrained.pooling import POOLINGS
+
+    if blueprint.video:
+        if pooling is not None:
+            raise PretrainedModelError(
+                f"pooling is {pooling!r}, but a {blueprint.family} takes a clip as a whole: there is nothing to pool",
+                source=source,
+                remedy="leave out the option pooling",
+            )
+        return None
+    if pooling is None:
+        return _POOLING_OF_IMAGE_MODELS if shape.frames > 1 else "mean"
+    if pooling not in POOLINGS:
+        raise PretrainedModelError(
+            f"no pooling is called {pooling!r}",
+            source="pretrained options",
+            remedy=did_you_mean(str(pooling), POOLINGS),
+        )
+    if pooling == "mean-change" and shape.frames < 2:
+        raise PretrainedModelError(
+            "pooling is 'mean-change', but one frame does not change",
+            source="pretrained options",
+            remedy="give frames 2 or more, or pooling 'mean'",
+        )
+    return pooling
