@@ -1,0 +1,1 @@
+"""Step 3: train on the task, with a loop that resumes exactly."""

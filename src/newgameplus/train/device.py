@@ -1,0 +1,69 @@
+"""Where to compute, in which precision, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from newgameplus.errors import TrainingError
+from newgameplus.recipe_schema import StepSettings
+
+__all__ = ["make_accelerator", "threads_for", "using_threads"]
+
+# Below this many weights a step is too short for threads to pay for their meeting points.
+_SMALL_NETWORK = 50_000
+# The same where one token is computed at a time.
+_SMALL_DECODER = 20_000_000
+
+
+def make_accelerator(settings: StepSettings) -> Any:
+    """Return Accelerate's ``Accelerator`` for the device and precision of a recipe.
+
+    Raises:
+        TrainingError: The device or the precision is not to be had here.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        remedy = "set device: auto, or install a CUDA build of torch on a machine with a GPU"
+        raise TrainingError("no CUDA device here", source="train.device", remedy=remedy)
+    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    if settings.precision == "fp16" and on_cpu:
+        remedy = "use fp32 or bf16 on a CPU"
+        raise TrainingError("fp16 needs a CUDA device", source="train.precision", remedy=remedy)
+    precision = "no" if settings.precision == "fp32" else settings.precision
+    # Accelerate keeps one state a process and refuses a second one that differs: several fits may.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+
+
+def threads_for(module: nn.Module, settings: StepSettings, *, decoding: bool = False) -> int:
+    """Return how many threads suit a network: one for a small one, else one a core.
+
+    Args:
+        module: The network.
+        settings: What the recipe says about threads.
+        decoding: Whether it is used token by token, which leaves each thread little to do.
+    """
+    if settings.threads != "auto":
+        return settings.threads
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    small = _SMALL_DECODER if decoding else _SMALL_NETWORK
+    return 1 if weights < small else max(1, len(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads in the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,131 @@
+"""All that a half-finished training needs to go on exactly: one safetensors file, written atomically."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from newgameplus.errors import RunError
+from newgameplus.run import REDO
+from newgameplus.tensors import load_tensors, save_tensors
+from newgameplus.train.optimizers import WeightAverage
+
+__all__ = ["Position", "TrainingState"]
+
+
+@dataclass
+class Position:
+    """Where a training stands, as plain data.
+
+    Attributes:
+        phase: Index of the phase.
+        epoch: Epoch in the phase, from 0.
+        batch: Batches done in the epoch.
+        step: Steps done in all phases.
+        loss_sum: Sum of the losses of the epoch so far, times their clips.
+        loss_count: Clips of the epoch so far.
+        best_loss: Best validation loss of the phase.
+        best_epoch: Its epoch, -1 before the first.
+        seconds: Time worked, over all interruptions.
+        rows: Finished epochs, as written to metrics.jsonl.
+        done: Whether all phases are over.
+        rates: Learning rates found by the range test, by phase name.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_loss: float | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    done: bool = False
+    rates: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class TrainingState:
+    """A training that can be saved at any step and taken up again.
+
+    Attributes:
+        module: The whole classifier.
+        position: Where it stands.
+        optimizer: The optimizer of the current phase; None between phases.
+        average: The moving average of the weights of the current phase, if the recipe asks for one.
+        best: Best weights of the phase by validation loss.
+        scaler: The gradient scaler of fp16, if there is one.
+    """
+
+    module: nn.Module
+    position: Position = field(default_factory=Position)
+    optimizer: torch.optim.Optimizer | None = None
+    average: WeightAverage | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
+    scaler: Any = None
+
+    def save(self, path: Path) -> None:
+        """Write everything to ``path``."""
+        tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors["random"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random_cuda"] = torch.cuda.get_rng_state()
+        content: dict[str, Any] = {"position": asdict(self.position)}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
+            content["average_updates"] = self.average.updates
+        if self.optimizer is not None:
+            for index, values in self.optimizer.state_dict()["state"].items():
+                kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
+                tensors |= {f"optimizer.{index}.{key}": value for key, value in kept.items()}
+            content["optimizer"] = True
+        if self.scaler is not None:
+            content["scaler"] = self.scaler.state_dict()
+        save_tensors(path, tensors, content)
+
+    def load_weights(self, path: Path) -> bool:
+        """Take position, weights and best weights from a checkpoint; say whether there was one.
+
+        Raises:
+            RunError: The checkpoint is damaged or belongs to another network.
+        """
+        if not path.is_file():
+            return False
+        tensors, content = load_tensors(path, remedy=REDO)
+        try:
+            self.position = Position(**content["position"])
+            self.module.load_state_dict(_part(tensors, "module."))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise RunError(f"the checkpoint does not fit: {error}", source=str(path), remedy=REDO) from error
+        self.best = _part(tensors, "best.")
+        return True
+
+    def load_optimizer(self, path: Path) -> None:
+        """Take the optimizer's moments, the average, the scaler and the random state of the current phase."""
+        tensors, content = load_tensors(path, remedy=REDO)
+        torch.set_rng_state(tensors["random"])
+        if "random_cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random_cuda"])
+        if self.average is not None and "average_updates" in content:
+            self.average.load(_part(tensors, "average."), content["average_updates"])
+        if self.scaler is not None and "scaler" in content:
+            self.scaler.load_state_dict(content["scaler"])
+        if self.optimizer is None or not content.get("optimizer"):
+            return
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
