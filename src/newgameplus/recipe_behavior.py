@@ -1,0 +1,143 @@
+"""The recipe of the behavior scenario: which clips, which model, how it learns and what it must beat."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from newgameplus.recipe_schema import (
+    Count,
+    EvaluateLevel,
+    Names,
+    PathMark,
+    Positive,
+    Rate,
+    Resamples,
+    RunName,
+    Seed,
+    Share,
+    StepSettings,
+    Strict,
+)
+
+__all__ = ["AdaptSettings", "DataSettings", "EvaluateSettings", "ModelSettings", "Recipe", "TrainSettings"]
+
+
+class DataSettings(Strict):
+    """Which clips, and how they are split. A share counts groups, which never straddle a split."""
+
+    path: Annotated[str, PathMark()]
+    """Folder of labelled clips, folder per class, or a label file (CSV or JSON lines)."""
+    labels: str | None = None
+    """Label file inside the folder, when it is not labels.csv or labels.jsonl."""
+    test: Share = 0.3
+    """Share of the clips, in whole groups, kept for the final evaluation only."""
+    validation: Share | Literal["auto"] = "auto"
+    """Share of the clips, in whole groups, that decides when to stop; 0 trains on everything that is not test;
+    ``auto`` is 0.15, or 0 with fewer than 500 labelled clips, of which none is to spare."""
+    test_path: Annotated[str | None, PathMark()] = None
+    """Other labelled clips to test on, instead of a share of ``path``."""
+    test_groups: Names = ()
+    """Groups to test on, instead of a share."""
+    validation_groups: Names = ()
+    """Groups to validate on, instead of a share."""
+    max_labels: Annotated[int, Field(ge=2)] | None = None
+    """Use at most this many labelled clips for training and validation together (to see what fewer labels give)."""
+    frame_rate: Positive = 30.0
+    """Frames per second of folders of frames; videos bring their own."""
+    skip_bad: bool = False
+    """Leave out clips that cannot be read, and say which, instead of stopping."""
+    duplicates: Literal["error", "drop"] = "error"
+    """Clips with the same frames on both sides of a split: stop, or drop them from test and validation."""
+
+
+class ModelSettings(Strict):
+    """Where to start from."""
+
+    start: str | Annotated[tuple[str, ...], Field(min_length=1)] = "bundled:doom-clips"
+    """A pretrained model (``bundled:...``, ``transformers:...``), or several to choose from by measurement."""
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Options of the source, such as ``frames`` or ``pooling``."""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names to choose from."""
+        return (self.start,) if isinstance(self.start, str) else self.start
+
+
+class AdaptSettings(Strict):
+    """How the model meets the new task."""
+
+    strategy: str = "lp-ft"
+    """How weights may move: ``probe``, ``lp-ft``, ``full``, ``gradual``."""
+    head: Literal["auto", "fresh"] = "auto"
+    """``auto`` carries over the rows of class names that the model knows, if they do well on the training clips;
+    ``fresh`` starts the head anew."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    """Learning rate of each block as a share of the next block's, counted from the output."""
+
+
+class _ClipSteps(Strict):
+    """What only clips ask of training; a class of its own so that these keys come before the shared ones."""
+
+    epochs: Count | Literal["auto"] = "auto"
+    """Passes over the training clips, all phases together; ``auto`` aims at ``steps``."""
+    steps: Count = 300
+    """Steps that ``epochs: auto`` aims at (between 4 and 80 epochs)."""
+    batch_size: Count = 32
+    """Clips per step."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with momentum."""
+    learning_rate: Rate | Literal["find"] = 0.0005
+    """Peak rate of the last backbone block; ``find`` runs a learning-rate range test first."""
+    head_learning_rate: Rate = 0.003
+    """Peak rate of the head, up to 256 features; wider heads get proportionally less."""
+    scratch_learning_rate: Rate = 0.001
+    """Peak rate of the from-scratch baseline, which has no weights worth protecting."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=100.0)] = 0.01
+    """Weight decay, on matrices only."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """``balanced`` weighs rare classes up in the loss."""
+    patience: Count | None = 15
+    """Epochs without a better validation loss before a phase stops early and its best weights return; null never."""
+    augment: bool = True
+    """Vary brightness, contrast and position of training clips."""
+    mirror: Literal["auto", "never"] = "auto"
+    """``auto`` mirrors half of the training clips where class names come in pairs such as ``turn_left`` and
+    ``turn_right``, and lets the label change sides; other clips are never mirrored."""
+
+
+class TrainSettings(StepSettings, _ClipSteps):
+    """How the weights move."""
+
+
+class EvaluateSettings(Strict):
+    """What fine-tuning must beat, and how sure we want to be."""
+
+    baselines: Names = ("majority", "random-forest", "zero-shot", "probe", "scratch")
+    """Baselines to run."""
+    resamples: Resamples = 2000
+    """Bootstrap resamples of the groups."""
+    level: EvaluateLevel = 0.95
+    """Confidence level of the intervals."""
+
+
+class Recipe(Strict):
+    """The whole recipe of a behavior run."""
+
+    scenario: Literal["behavior"] = "behavior"
+    """The job: behavior (name what a character is doing)."""
+    name: RunName = "run"
+    """Name of the run folder."""
+    seed: Seed = 0
+    """Seed of everything random."""
+    runs: Annotated[str, PathMark()] = "runs"
+    """Folder that holds the run folders."""
+    data: DataSettings
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    adapt: AdaptSettings = Field(default_factory=AdaptSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)

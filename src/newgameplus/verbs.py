@@ -1,0 +1,283 @@
+"""Every verb of the command line as a function of the same name, for notebooks and scripts.
+
+    from newgameplus.verbs import check, compare, evaluate, fit, generate, init, predict, record_doom, resume
+
+Rooms are imported when a verb is used, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from newgameplus.errors import NewGamePlusError, RecipeError, RunError, raise_problems
+
+if TYPE_CHECKING:
+    from newgameplus.demo import Demo
+    from newgameplus.deploy.generation import GenerationResult
+    from newgameplus.deploy.prediction import Answer
+    from newgameplus.doctor import Check
+    from newgameplus.games.record.doom import Recording
+    from newgameplus.recipe import AnyRecipe
+    from newgameplus.run import Run
+
+__all__ = [
+    "check",
+    "check_scenes",
+    "compare",
+    "demo",
+    "doctor",
+    "evaluate",
+    "fit",
+    "generate",
+    "init",
+    "models",
+    "predict",
+    "record_doom",
+    "resume",
+]
+
+
+def demo(out: str | Path = "demo") -> Demo:
+    """Fine-tune on a recorded game and on a designer's maps, and judge both; see :mod:`newgameplus.demo`."""
+    from newgameplus.demo import demo as play
+
+    return play(out)
+
+
+def record_doom(map: str, episodes: int, out: str | Path, **settings: Any) -> Recording:  # noqa: A002
+    """Record labelled episodes of Doom; see :func:`newgameplus.games.record.doom.record_doom`."""
+    from newgameplus.games.record.doom import record_doom as record
+
+    return record(map, episodes, out, **settings)
+
+
+def init(
+    scenario: str, data: str | Path, *, name: str = "", skip_bad: bool = False, legend: str | Path | None = None
+) -> str:
+    """Return a commented recipe for the user's data.
+
+    Args:
+        scenario: ``behavior`` or ``scene``.
+        data: For behavior, a folder of labelled clips, folder per class, or a label file; for scene, a map or a folder
+            of maps.
+        name: Name of the run folder.
+        skip_bad: Leave out what cannot be read; the recipe then does so too.
+        legend: Scenes only: JSON file that says what the characters of text maps stand for.
+
+    Raises:
+        RecipeError: There is no such scenario, or it takes no legend.
+        DataError: The data cannot be used.
+    """
+    from newgameplus.recipe import did_you_mean
+    from newgameplus.scenarios import SCENARIOS
+
+    if scenario not in SCENARIOS:
+        remedy = f"{did_you_mean(scenario, list(SCENARIOS))}known: {', '.join(SCENARIOS)}"
+        raise RecipeError(f"{scenario!r} is not a scenario", source="scenario", remedy=remedy)
+    settings: dict[str, Any] = {"name": name, "skip_bad": skip_bad}
+    if legend is not None:
+        if scenario != "scene":
+            remedy = "leave it out, or: ngp init scene MAPS"
+            raise RecipeError(f"the {scenario} scenario knows no legend", source=f"--legend {legend}", remedy=remedy)
+        settings["legend"] = Path(legend)
+    text: str = SCENARIOS[scenario].part("init")(Path(data), **settings)
+    return text
+
+
+def check(recipe: AnyRecipe | str | Path, *, skip_bad: bool = False) -> dict[str, Any]:
+    """Check recipe, data, model and cost at once; train nothing.
+
+    Args:
+        recipe: A recipe, or the path of one.
+        skip_bad: Leave out what cannot be read, whatever the recipe says.
+
+    Returns:
+        The plan: scenario, what was found, split, steps, and estimated seconds and bytes.
+
+    Raises:
+        NewGamePlusError: With every problem found.
+    """
+    from newgameplus.finetune import read_recipe
+
+    read = read_recipe(recipe, skip_bad=skip_bad)
+    from newgameplus.scenarios import SCENARIOS
+
+    problems, plan = SCENARIOS[read.scenario].part("check")(read)
+    raise_problems(problems, NewGamePlusError, f"{len(problems)} problems stand in the way of this fit")
+    found: dict[str, Any] = {"scenario": read.scenario} | plan
+    return found
+
+
+def fit(recipe: AnyRecipe | str | Path, out: str | Path | None = None, *, skip_bad: bool = False) -> Run:
+    """Fine-tune as a recipe says; see :func:`newgameplus.finetune.fit`."""
+    from newgameplus.finetune import fit as finetune
+
+    return finetune(recipe, out, skip_bad=skip_bad)
+
+
+def resume(folder: str | Path) -> Run:
+    """Go on with an interrupted run, exactly; see :func:`newgameplus.finetune.resume`."""
+    from newgameplus.finetune import resume as go_on
+
+    return go_on(folder)
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: str | Path | None = None,
+    *,
+    labels: str | None = None,
+    skip_bad: bool = False,
+    samples: int | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Evaluate a saved run; the result is kept in the run's ``evaluations/`` too.
+
+    Args:
+        run: A finished run.
+        data: Behavior: any labelled clips. Scene: maps to hold the made levels against, by default the run's own.
+        labels: Behavior only: label file inside the folder.
+        skip_bad: Behavior only: leave out clips that cannot be read.
+        samples: Scene only: levels to make for the raw figures, by default as in the recipe.
+        seed: Scene only: seed of the levels, by default one that the run did not use.
+
+    Returns:
+        The evaluation; see :mod:`newgameplus.evaluate.comparison` for the keys of a behavior run's.
+
+    Raises:
+        RunError: The run has no model, or something was given that its scenario does not know.
+    """
+    opened = _opened(run)
+    if opened.recipe.scenario == "scene":
+        _refuse(opened, {"--labels": labels, "--skip-bad": skip_bad or None})
+        from newgameplus.scenarios.scene_evaluation import evaluate_scene_run
+
+        if samples is not None and samples < 1:
+            raise RunError(f"{samples} levels to make", source=f"--samples {samples}", remedy="give 1 or more")
+        return evaluate_scene_run(opened, data, samples=samples, seed=seed)
+    _refuse(opened, {"--samples": samples, "--seed": seed})
+    if data is None:
+        remedy = f"name them: ngp evaluate {opened.quoted} CLIPS"
+        raise RunError(
+            "a behavior run is evaluated on labelled clips, and none are named", source=str(run), remedy=remedy
+        )
+    from newgameplus.scenarios.behavior_evaluation import evaluate_run
+
+    return evaluate_run(opened, data, labels=labels, skip_bad=skip_bad)
+
+
+def predict(run: Run | str | Path, videos: str | Path | Sequence[str | Path], **settings: Any) -> list[Answer]:
+    """Name what happens in new videos; see :func:`newgameplus.deploy.prediction.predict`.
+
+    Raises:
+        RunError: The run is not one of the behavior scenario, or has no model yet.
+    """
+    opened = _run_of("behavior", _opened(run), "make levels with it: ngp generate")
+    from newgameplus.deploy.prediction import predict as answer
+
+    return answer(opened, videos, **settings)
+
+
+def generate(run: Run | str | Path, count: int = 1, **settings: Any) -> GenerationResult:
+    """Make levels that can be played; see :func:`newgameplus.deploy.generation.generate`.
+
+    Raises:
+        RunError: The run is not one of the scene scenario, or has no model yet.
+    """
+    opened = _run_of("scene", _opened(run), "name what happens in videos with it: ngp predict")
+    from newgameplus.deploy.generation import generate as make
+
+    return make(opened.folder, count, **settings)
+
+
+def check_scenes(
+    paths: str | Path | Sequence[str | Path], rules: str | Path | Mapping[str, Any] | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Solve any levels, and say why one cannot be played; see :mod:`newgameplus.scenarios.check_scenes`."""
+    from newgameplus.scenarios.check_scenes import check_scenes as look
+
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    return look(given, rules, **settings)
+
+
+def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
+    """Compare finished runs of one scenario, with intervals.
+
+    Args:
+        runs: Two or more run folders; the others are held against the first.
+
+    Raises:
+        RunError: One is not finished, or they are runs of different scenarios.
+        DataError: They share no test data, or their labels differ.
+    """
+    opened = [_opened(run) for run in runs]
+    scenarios = {run.recipe.scenario: run for run in opened}
+    if len(scenarios) > 1:
+        told = ", ".join(f"{run.folder} ({name})" for name, run in scenarios.items())
+        raise RunError(f"runs of different scenarios: {told}", source="runs", remedy="compare runs of one scenario")
+    if "scene" in scenarios:
+        return _compare_scenes(opened)
+    from newgameplus.evaluate.across_runs import compare_runs
+    from newgameplus.scenarios.behavior_evaluation import read_predictions
+
+    return compare_runs(read_predictions(runs))
+
+
+def _opened(run: Run | str | Path) -> Run:
+    from newgameplus.run import Run
+
+    return run if isinstance(run, Run) else Run.open(run)
+
+
+def _compare_scenes(runs: Sequence[Run]) -> dict[str, Any]:
+    from newgameplus.evaluate.scene_runs import compare_scene_runs
+    from newgameplus.run import read_json
+
+    evaluations = {}
+    for run in runs:
+        if not run.finished:
+            raise RunError(
+                "this run is not finished", source=str(run.folder), remedy=f"finish it: ngp resume {run.quoted}"
+            )
+        evaluations[str(run.folder)] = read_json(run.folder / "evaluation.json")
+    try:
+        return compare_scene_runs(evaluations)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        folders, remedy = ", ".join(evaluations), "restore it from a copy, or fit again into another folder"
+        raise RunError(f"an evaluation.json of these is damaged ({error!r})", source=folders, remedy=remedy) from error
+
+
+def _run_of(scenario: str, run: Run, instead: str) -> Run:
+    """Return a run if it is one of a scenario.
+
+    Raises:
+        RunError: It is not.
+    """
+    if run.recipe.scenario != scenario:
+        message = f"this is a run of the {run.recipe.scenario} scenario, not of {scenario}"
+        raise RunError(message, source=str(run.folder), remedy=f"{instead} {run.quoted}, or give a {scenario} run")
+    return run
+
+
+def _refuse(run: Run, options: Mapping[str, Any]) -> None:
+    """Raise a ``RunError`` for every option given that a run's scenario does not know."""
+    given = [name for name, value in options.items() if value is not None]
+    message = f"{', '.join(given)}: not known to runs of the {run.recipe.scenario} scenario"
+    if given:
+        raise RunError(message, source=str(run.folder), remedy=f"leave out {', '.join(given)}")
+
+
+def models() -> list[dict[str, Any]]:
+    """Return the cards of the models that come with the package, as plain data."""
+    from newgameplus.pretrained.catalog import list_models
+
+    return [card.as_dict() for card in list_models()]
+
+
+def doctor() -> list[Check]:
+    """Say what is installed, what is broken, and how to mend it; see :mod:`newgameplus.doctor`."""
+    from newgameplus.doctor import doctor as look
+
+    return look()
