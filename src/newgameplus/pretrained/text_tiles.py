@@ -8,6 +8,7 @@ files and safetensors are read.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,7 @@ class TextTileNetwork(nn.Module):
         if cache is None:
             hidden = self.body(inputs_embeds=entered, use_cache=False).last_hidden_state
         else:
-            told = self.body(inputs_embeds=entered, past_key_values=cache.inner, use_cache=True)
-            cache.inner, hidden = told.past_key_values, told.last_hidden_state
+            hidden, cache.inner = _continue(self.body, entered, cache.inner)
             cache.length += entered.shape[1]
         logits: Tensor = hidden @ self.answer.T + self.bias
         return logits
@@ -153,9 +153,8 @@ def _check_causal(body: nn.Module, width: int, source: str) -> None:
     cache = _library_cache()
     try:
         full, changed = (body(inputs_embeds=each, use_cache=False).last_hidden_state for each in (entered, other))
-        told = body(inputs_embeds=entered[:, :2], past_key_values=cache, use_cache=True)
-        last = body(inputs_embeds=entered[:, 2:], past_key_values=told.past_key_values, use_cache=True)
-        stepwise = last.last_hidden_state
+        _, cache = _continue(body, entered[:, :2], cache)
+        stepwise, _ = _continue(body, entered[:, 2:], cache)
     except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         message = f"this model cannot be run on embeddings with a cache: {error}"
         raise PretrainedModelError(message, source=source, remedy=_REMEDY) from error
@@ -165,6 +164,17 @@ def _check_causal(body: nn.Module, width: int, source: str) -> None:
     if not torch.allclose(full[:, 2:], stepwise, atol=1e-3):
         message = "this model's answers with a cache are not those without"
         raise PretrainedModelError(message, source=source, remedy=_REMEDY)
+
+
+def _continue(body: nn.Module, entered: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    """Run a body on what comes after its cache; return hidden states and the cache.
+
+    Transformers 5.24 calls the cache ``cache``, versions before ``past_key_values``.
+    """
+    name = "cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values"
+    told = body(inputs_embeds=entered, use_cache=True, **{name: cache})
+    hidden: Tensor = told.last_hidden_state
+    return hidden, getattr(told, name)
 
 
 def _library_cache() -> Any:
