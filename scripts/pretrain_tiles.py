@@ -30,6 +30,7 @@ from newgameplus.games.rules.contract import Budget
 from newgameplus.games.scanning import to_scan
 from newgameplus.games.scenes import MEANINGS, Level
 from newgameplus.games.structure import tile_habits
+from newgameplus.games.way_tiles import WAY_MEANING, WayTiles
 from newgameplus.pretrained.tile_model import TileFacts, TileModel, meaning_table, save_tile_model
 from newgameplus.pretrained.tile_network import TileNetwork, TileNetworkShape
 from newgameplus.recipe_scene import SceneTrainSettings
@@ -41,8 +42,10 @@ TARGET = ROOT / "src" / "newgameplus" / "pretrained" / "weights" / "tiles"
 HELD_OUT = 0.05
 SHARES = {"platformer": 2.0, "sokoban": 4.0, "dungeon": 1.5}
 """How often windows of a kind are drawn, against 1 of the others: small levels hold fewer tiles."""
-SOLVED = 0.3
-"""Share of the levels whose solver measures are computed."""
+NODES = 5000
+"""States that the solver may look at for one level."""
+WAYS = 0.6
+"""Share of the playable levels that are learned with the solver's way drawn in."""
 
 
 def make_game(job: tuple[str, int, int, int, Path]) -> str:
@@ -59,10 +62,12 @@ def make_game(job: tuple[str, int, int, int, Path]) -> str:
     rules = open_rules(rules_of(kind))
     arrays: dict[str, np.ndarray] = {}
     for index, level in enumerate(levels):
-        answer = rules.solve(level, Budget(nodes=5000)) if rng.random() < SOLVED else None
+        answer = rules.solve(level, Budget(nodes=NODES))
         values = measure(level, standard_measures(), answer)
+        way = rules.way(answer.proof) if answer.proof and rng.random() < WAYS else ()
         arrays[f"tiles{index}"] = level.tiles.astype(np.int16)
         arrays[f"values{index}"] = np.array([values[name] for name in standard_measures()], np.float32)
+        arrays[f"way{index}"] = np.array(sorted(set(way)), np.int16).reshape(-1, 2)
     temporary = path.with_suffix(".partial.npz")
     np.savez_compressed(temporary, **arrays)
     temporary.replace(path)
@@ -76,49 +81,63 @@ def rules_of(kind: str) -> str:
     return str(importlib.import_module(GENERATORS[kind]).RULES)
 
 
-def read_games(kinds: list[str], folder: Path) -> tuple[list[list[Level]], list[list[dict[str, float]]], list[str]]:
-    """Read back all games: levels, their measures, and each game's generator."""
-    games, values, owners = [], [], []
+Ways = list[list[tuple[int, int]]]
+
+
+def read_games(
+    kinds: list[str], folder: Path
+) -> tuple[list[list[Level]], list[list[dict[str, float]]], list[Ways], list[str]]:
+    """Read back all games: levels, their measures, the ways to draw in, and each game's generator."""
+    games, values, ways, owners = [], [], [], []
     for kind in kinds:
         template = make_levels(kind, 1, 0)[0]
         for path in sorted(folder.glob(f"{kind}-[0-9]*.npz")):
             arrays = np.load(path)
-            count = len(arrays.files) // 2
+            count = len(arrays.files) // 3
             games.append([template.with_tiles(arrays[f"tiles{i}"].astype(np.int32), str(i)) for i in range(count)])
             told = [arrays[f"values{i}"] for i in range(count)]
             values.append([dict(zip(standard_measures(), map(float, row), strict=True)) for row in told])
+            ways.append([[(row, column) for row, column in arrays[f"way{i}"].tolist()] for i in range(count)])
             owners.append(kind)
-    return games, values, owners
+    return games, values, ways, owners
 
 
 def examples_of(
-    games: list[list[Level]], values: list[list[dict[str, float]]], owners: list[str], kinds: list[str]
+    games: list[list[Level]],
+    values: list[list[dict[str, float]]],
+    ways: list[Ways],
+    owners: list[str],
+    kinds: list[str],
 ) -> tuple[list[list[LevelExample]], tuple[TileFacts, ...]]:
-    """Put all games over one vocabulary, each generator's tiles behind the last one's."""
+    """Put all games over one vocabulary: each generator's tiles, plain and on the way, behind those of the last."""
     facts: list[TileFacts] = []
     offsets: dict[str, int] = {}
+    drawn: dict[str, WayTiles] = {}
     for kind in kinds:
-        own = [level for game, owner in zip(games, owners, strict=True) if owner == kind for level in game]
+        mine = [n for n, owner in enumerate(owners) if owner == kind]
+        own = [level for n in mine for level in games[n]]
         offsets[kind] = len(facts)
-        habits = tile_habits(own[:400])
-        for tile, habit in zip(own[0].tileset.tiles, habits, strict=True):
+        drawn[kind] = twins = WayTiles.of(own, [way for n in mine for way in ways[n]])
+        habits = tile_habits(own[:400])[twins.base]
+        for number, (tile, habit) in enumerate(zip(twins.tileset.tiles, habits, strict=True)):
             rounded = tuple(round(float(share), 3) for share in habit)
-            facts.append(TileFacts(f"{kind}:{tile.name}", tuple(sorted(tile.meanings)), rounded))
+            facts.append(TileFacts(f"{kind}:{tile.name}", twins.meanings(number), rounded))
     totals = {kind: sum(len(g) for g, o in zip(games, owners, strict=True) if o == kind) for kind in kinds}
     examples = []
-    for game, told, owner in zip(games, values, owners, strict=True):
-        allowed = np.zeros(len(facts), np.bool_)
-        allowed[offsets[owner] : offsets[owner] + len(game[0].tileset)] = True
+    for game, told, drawn_ways, owner in zip(games, values, ways, owners, strict=True):
+        twins, first = drawn[owner], offsets[owner]
+        plain, whole = np.zeros(len(facts), np.bool_), np.zeros(len(facts), np.bool_)
+        plain[first : first + len(twins.twin)] = whole[first : first + len(twins.base)] = True
         examples.append(
             [
                 LevelExample(
-                    to_scan(level.tiles, "columns") + offsets[owner],
+                    to_scan(twins.draw(level, way), "columns") + first,
                     value,
                     column_counts(level, standard_measures()),
-                    allowed,
+                    whole if way else plain,
                     weight=SHARES.get(owner, 1.0) / totals[owner],
                 )
-                for level, value in zip(game, told, strict=True)
+                for level, value, way in zip(game, told, drawn_ways, strict=True)
             ]
         )
     return examples, tuple(facts)
@@ -144,8 +163,8 @@ def main() -> None:
     with multiprocessing.Pool() as pool, progress.task("games", len(jobs), "games") as bar:
         for _ in pool.imap_unordered(make_game, jobs):
             bar.advance()
-    games, values, owners = read_games(kinds, folder)
-    examples, facts = examples_of(games, values, owners, kinds)
+    games, values, ways, owners = read_games(kinds, folder)
+    examples, facts = examples_of(games, values, ways, owners, kinds)
     first_held_out = max(1, math.ceil(arguments.games * (1 - HELD_OUT)))
     number = dict.fromkeys(kinds, 0)
     train: list[LevelExample] = []
@@ -153,9 +172,10 @@ def main() -> None:
     for game, owner in zip(examples, owners, strict=True):
         number[owner] += 1
         (train if number[owner] <= first_held_out else held[owner]).extend(game)
-    shape = TileNetworkShape(len(facts), len(MEANINGS), len(standard_measures()) * FEATURES)
+    meanings = (*MEANINGS, WAY_MEANING)
+    shape = TileNetworkShape(len(facts), len(meanings), len(standard_measures()) * FEATURES)
     torch.manual_seed(arguments.seed)
-    network = TileNetwork(shape, meaning_table(facts, tuple(MEANINGS)))
+    network = TileNetwork(shape, meaning_table(facts, meanings))
     settings = SceneTrainSettings(
         steps=arguments.steps, batch_size=arguments.batch, patience=None, check_every=100, ema=0.999, precision="bf16"
     )
@@ -186,7 +206,7 @@ def main() -> None:
         "pretraining": log,
         "script": "scripts/pretrain_tiles.py",
     }
-    model = TileModel("bundled:tiles", network, facts, measures, tuple(MEANINGS), card)
+    model = TileModel("bundled:tiles", network, facts, measures, meanings, card)
     save_tile_model(arguments.out, model, half=True)
     print(json.dumps(log | {"minutes": round((time.time() - began) / 60, 1)}, indent=1))
 

@@ -246,7 +246,7 @@ def open_scene(run: Run) -> tuple[TileModel, dict[str, Any], SceneGame, SceneRec
         message = "the maps of this run cannot be read any more; new levels are written into copies of them"
         remedy = "put the maps back, or correct data.path in the run's recipe.yaml"
         raise RunError(message, source=recipe.data.path, remedy=remedy, problems=error.problems) from error
-    way = WayTiles.of_names(game.stack.tileset, tuple(tile.name for tile in model.tiles))
+    way = WayTiles.of_names(game.stack.tileset, tuple(tile.name for tile in model.tiles), throughout=game.rules.grows)
     if way is None:
         message = "the maps have other tiles than the model learned"
         raise RunError(message, source=recipe.data.path, remedy="put the maps back as they were, or fit again")
@@ -307,7 +307,7 @@ def _canvas(order: Order, game: SceneGame, recipe: SceneRecipe, requests: Sequen
 def _with_way(level: Level, game: SceneGame, recipe: SceneRecipe) -> npt.NDArray[np.int32]:
     """Return a map as the model learned maps: with the solver's way drawn in, if it did and there is one."""
     proof = game.rules.solve(level, Budget(nodes=recipe.generate.solver_nodes)).proof if game.way.drawn else None
-    return game.way.draw(level, proof.cells if proof else ())
+    return game.way.draw(level, game.rules.way(proof) if proof else ())
 
 
 def _open_map(path: Path, game: SceneGame, recipe: SceneRecipe) -> MapPlace:

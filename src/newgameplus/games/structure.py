@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from newgameplus.games.jams import Jams, learn_jams
 from newgameplus.games.scenes import Level, Tileset
 
 __all__ = ["DIRECTIONS", "EDGES", "Structure", "learn_structure", "tile_habits"]
@@ -38,6 +39,7 @@ class Structure:
         single: Tiles of which every map has exactly one, as bool [tiles].
         groups: bool [groups, tiles]: sets of tiles of which every map has exactly one in all, such as the player on
             floor and the player on a goal.
+        jams: How boxes would stand jammed, if they never do in the maps.
     """
 
     tileset: Tileset
@@ -45,6 +47,7 @@ class Structure:
     at_edge: npt.NDArray[np.bool_]
     single: npt.NDArray[np.bool_]
     groups: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    jams: Jams | None = None
 
     def breaks(self, level: Level) -> list[tuple[int, int]]:
         """Return the cells (row, column) where a level breaks the structure."""
@@ -58,6 +61,8 @@ class Structure:
         broken[-1] |= ~bottom[tiles[-1]]
         broken[:, 0] |= ~left[tiles[:, 0]]
         broken[:, -1] |= ~right_edge[tiles[:, -1]]
+        if self.jams is not None:
+            broken |= self.jams.jammed(tiles)
         return [(int(row), int(column)) for row, column in zip(*np.nonzero(broken), strict=True)]
 
     def rules(self) -> list[str]:
@@ -73,6 +78,8 @@ class Structure:
             if not self.at_edge[number].all():
                 allowed = [names[tile] for tile in np.nonzero(self.at_edge[number])[0]]
                 said.append(f"the {edge} edge is of {', '.join(allowed)}")
+        if self.jams is not None:
+            said.append("no box off its goal stands in a corner of walls, or in a square of walls and boxes")
         return said
 
 
@@ -112,7 +119,7 @@ def learn_structure(levels: Sequence[Level]) -> Structure:
     counts = np.array([np.bincount(level.tiles.ravel(), minlength=count) for level in levels])
     single = (counts == 1).all(axis=0) if len(levels) >= _SUPPORT else np.zeros(count, np.bool_)
     edges = _hard_edges(tileset, at_edge) & ~(bound & (at_edge == 0))  # an edge cuts nothing that it never cut
-    return Structure(tileset, beside, edges, single, _groups(tileset, counts))
+    return Structure(tileset, beside, edges, single, _groups(tileset, counts), learn_jams(levels))
 
 
 def _groups(tileset: Tileset, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from newgameplus.games.conditions import Request
+from newgameplus.games.jams import Jams
 from newgameplus.games.measures import find_measure
 from newgameplus.games.scanning import Order
 from newgameplus.games.scenes import Level
@@ -34,6 +35,7 @@ class Frame:
         left, right: bool [tiles]: tiles that may stand in the first and last line.
         single: bool [tiles]: tiles of which a level has exactly one, before any twins.
         groups: bool [groups, tiles]: sets of tiles of which a level has exactly one in all, before any twins.
+        jams: How boxes would stand jammed, where they must not.
     """
 
     after: Mask
@@ -44,6 +46,7 @@ class Frame:
     right: Mask
     single: Mask
     groups: Mask | None = None
+    jams: Jams | None = None
 
     @classmethod
     def of(cls, structure: Structure, order: Order, base: npt.NDArray[np.int32] | None = None) -> Frame:
@@ -62,13 +65,25 @@ class Frame:
             parts = (beside["right"], beside["down"], edge["left"], edge["right"], edge["top"], edge["bottom"])
         if base is not None:
             parts = tuple(part[base][:, base] if part.ndim == 2 else part[base] for part in parts)
-        return cls(*parts, structure.single, structure.groups)
+        jams = structure.jams.over(base) if structure.jams is not None and base is not None else structure.jams
+        return cls(*parts, structure.single, structure.groups, jams)
 
     @classmethod
     def free(cls, tiles: int, plain: int | None = None) -> Frame:
         """Return a frame in which anything goes, for the model's tiles and how many of them are no twins."""
         pair, one = np.ones((tiles, tiles), np.bool_), np.ones(tiles, np.bool_)
         return cls(pair, pair, one, one, one, one, np.zeros(tiles if plain is None else plain, np.bool_))
+
+    def next(self, scan: npt.NDArray[np.int32], line: int, place: int) -> Mask:
+        """Return bool [tiles]: what may stand next to what was made last.
+
+        Args:
+            scan: int32 [lines, places], made up to the place before.
+            line: Line of the scan.
+            place: Place in the line.
+        """
+        allowed = self.after[scan[line, place - 1]] if place else np.ones(len(self.first), np.bool_)
+        return allowed if self.jams is None else allowed & self.jams.allowed(scan, line, place)
 
     def line(
         self,

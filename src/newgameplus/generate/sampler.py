@@ -16,7 +16,9 @@ from newgameplus.games.scanning import Order, from_scan, to_scan
 from newgameplus.games.scenes import Level
 from newgameplus.games.way_tiles import WayTiles
 from newgameplus.generate.constraints import CountLimits, Frame
+from newgameplus.pretrained.tile_decoder import TileDecoder
 from newgameplus.pretrained.tile_model import TileModel
+from newgameplus.pretrained.tile_network import TileNetwork
 from newgameplus.pretrained.tile_tokens import LineTokens, TileTokens, encode_window
 
 __all__ = ["Draft", "Sampler"]
@@ -140,7 +142,7 @@ class Sampler:
         """
         lines, places = drafts[0].scan.shape
         until = min(until, lines)
-        cache, tables = None, self.network.tables()  # type: ignore[operator]
+        cache, tables = None, self._tables()
         for line in range(drafts[0].line, until):
             if all((draft.fixed[line] >= 0).all() for draft in drafts):
                 for draft in drafts:
@@ -148,7 +150,7 @@ class Sampler:
                 cache = None
                 continue
             if cache is None or cache.length + places > cache.capacity:
-                cache = self._prefill(drafts, line, tables)
+                cache = self._prefill(drafts, line)
             self._line(drafts, line, cache, tables)
 
     @torch.inference_mode()
@@ -185,7 +187,7 @@ class Sampler:
             told[begin - first : end - first] = np.take_along_axis(shares @ same, tiles, axis=-1)[..., 0]
         return np.asarray(np.log(np.maximum(told, 1e-30)))
 
-    def _prefill(self, drafts: Sequence[Draft], line: int, tables: object) -> Any:
+    def _prefill(self, drafts: Sequence[Draft], line: int) -> Any:
         """Start a cache with the lines before; with half of what it holds if the whole level is too much for it."""
         lines, places = drafts[0].scan.shape
         cache = self.network.new_cache(len(drafts), 2 * places)  # type: ignore[operator]
@@ -194,7 +196,7 @@ class Sampler:
         if first < line:
             parts = [encode_window(d.scan[:line], self._wishes(d, line), first, line, width=lines) for d in drafts]
             stacked = TileTokens(*(np.stack([getattr(p, name) for p in parts]) for name in vars(parts[0])))
-            self.network(stacked.to_tensors(str(self._device)), cache, None, tables)
+            self.network(stacked.to_tensors(str(self._device)), cache)
         return cache
 
     def _wishes(self, draft: Draft, lines: int) -> npt.NDArray[np.float32]:
@@ -224,8 +226,8 @@ class Sampler:
             draft.line = line + 1
 
     def _keeps_way(self, draft: Draft, line: int) -> bool:
-        """Whether the drawn way goes on from the line before; always so where no way is drawn."""
-        if not self.way.drawn or (draft.fixed[line] >= 0).all():
+        """Whether the drawn way goes on from the line before; always so where it need not."""
+        if not (self.way.drawn and self.way.throughout) or (draft.fixed[line] >= 0).all():
             return True
         here = np.nonzero(self.way.on_way[draft.scan[line]])[0]
         if line == 0:
@@ -242,6 +244,8 @@ class Sampler:
         near = LineTokens(
             [draft.scan for draft in drafts], np.stack([self._wishes(draft, line)[line] for draft in drafts]), line
         )
+        if isinstance(tables, TileDecoder):
+            tables.begin_line(near)
         masks = [self._mask(draft, line) for draft in drafts]
         counts = [draft.limits.counts(draft.scan[:line], draft.fixed[:line]) for draft in drafts]
         later = [draft.limits.counts(draft.fixed[line:], draft.fixed[line:]) for draft in drafts]
@@ -251,8 +255,7 @@ class Sampler:
             if (draft.fixed[line] < 0).any() and not settled[number]:
                 draws[number] = draft.rng.random(places)
         for place in range(places):
-            tokens = near.at(place, str(self._device))
-            logits = self.network(tokens, cache, None, tables)[:, 0].float().cpu().numpy()
+            logits = self._logits(near, place, cache, tables)
             for number, draft in enumerate(drafts):
                 draft.logits[line, place] = logits[number]
                 given = int(draft.fixed[line, place])
@@ -270,11 +273,25 @@ class Sampler:
                 draft.scan[line, place] = tile
                 near.put(number, place, tile)
 
+    def _logits(self, near: LineTokens, place: int, cache: Any, tables: Any) -> npt.NDArray[np.float32]:
+        if isinstance(tables, TileDecoder):
+            return tables.step(place, cache)
+        tokens = near.at(place, str(self._device))
+        logits: npt.NDArray[np.float32] = self.network(tokens, cache, None, tables)[:, 0].float().cpu().numpy()
+        return logits
+
+    def _tables(self) -> Any:
+        """Return what all steps of a decoding share."""
+        network = self.network
+        if isinstance(network, TileNetwork) and self._device.type == "cpu" and network.bias.dtype == torch.float32:
+            return TileDecoder(network)
+        return network.tables()  # type: ignore[operator]
+
     def _allowed(
         self, draft: Draft, mask: npt.NDArray[np.bool_], counts: npt.NDArray[np.float64], line: int, place: int
     ) -> npt.NDArray[np.bool_]:
         """Return what may stand at a place: all that structure and counts allow, or else as much of it as can be."""
-        structure = mask & self.frame.after[draft.scan[line, place - 1]] if place else mask
+        structure = mask & self.frame.next(draft.scan, line, place)
         limited = structure & draft.limits.allowed(counts)
         if limited.any():
             return limited

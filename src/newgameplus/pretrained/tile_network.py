@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from newgameplus.pretrained.tile_tokens import EDGE_LIMIT, OFFSETS, SPECIALS, TileTokens
 
-__all__ = ["Cache", "TileNetwork", "TileNetworkShape", "wish_map"]
+__all__ = ["Cache", "TileNetwork", "TileNetworkShape", "rotary", "wish_map"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cache:
         self.length, self.capacity = 0, capacity
 
 
-def _rotary(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def rotary(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return cosines and sines [..., size / 2] for positions [..., 2]: a quarter of a head each for column and row."""
     quarter = size // 4
     rates = 10.0 ** (-2.5 * torch.arange(quarter, device=position.device, dtype=torch.float32) / quarter)
@@ -175,7 +175,7 @@ class TileNetwork(nn.Module):
         for number, table in enumerate(self.place):
             entered = entered + table(tokens.place[..., number])
         hidden = entered + self.enter(entered)
-        cosines, sines = _rotary(tokens.position, self.shape.width // self.shape.heads)
+        cosines, sines = rotary(tokens.position, self.shape.width // self.shape.heads)
         cosines, sines = cosines.unsqueeze(1), sines.unsqueeze(1)
         for number, block in enumerate(self.layers):
             hidden = block(hidden, cosines, sines, cache, number)

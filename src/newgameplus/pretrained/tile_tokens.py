@@ -138,12 +138,20 @@ class LineTokens:
 
     def at(self, place: int, device: str) -> TileTokens:
         """Return the tokens of one place, as tensors [levels, 1, ...]."""
-        around = self._near[:, _BACK - _COLUMNS_BACK, _UP + place + _ROWS_UP][:, None]
+        around = self.around(place)[:, None]
         here = slice(place, place + 1)
         tokens = TileTokens(
             around, self._previous[:, None], self._place[:, here], self._position[:, here], self._wishes
         )
         return tokens.to_tensors(device)
+
+    def line_facts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return what is known of the whole line: int64 [places, 4], int64 [places, 2], float32 [levels, features]."""
+        return self._place[0], self._position[0], self._wishes[:, 0]
+
+    def around(self, place: int) -> npt.NDArray[np.int64]:
+        """Return int64 [levels, offsets]: the tiles around a place."""
+        return self._near[:, _BACK - _COLUMNS_BACK, _UP + place + _ROWS_UP]
 
     def put(self, number: int, place: int, tile: int) -> None:
         """Say which tile one level has at a place."""

@@ -147,8 +147,8 @@ class SceneScenario:
         model = load_start(name, fresh=fresh, options=_source_options(self.recipe))
         habits = tile_habits(game.some(game.train))
         tiles = [
-            TileFacts(tile.name, tuple(sorted(tile.meanings)), tuple(round(float(share), 3) for share in habit))
-            for tile, habit in zip(game.way.tileset.tiles, habits[game.way.base], strict=True)
+            TileFacts(tile.name, game.way.meanings(number), tuple(round(float(share), 3) for share in habit))
+            for number, (tile, habit) in enumerate(zip(game.way.tileset.tiles, habits[game.way.base], strict=True))
         ]
         return change_vocabulary(model, tiles, game.measures)
 

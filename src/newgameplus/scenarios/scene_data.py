@@ -90,15 +90,14 @@ class SceneGame:
 
     def examples(self, numbers: Indices, order: Order, *, mirror: bool = False) -> list[LevelExample]:
         """Return levels as examples for training, with their mirror images if wanted and fit."""
-        examples = []
+        examples, flips = [], mirror and not self.rules.grows
         for number in numbers:
-            images = _images(self.levels[number], self.structure if mirror and not self.rules.grows else None)
-            for level in images:
+            proof = self.answers[number].proof if self.answers else None
+            drawn = self.way.draw(self.levels[number], self.rules.way(proof) if proof else ())
+            for level, tiles in _images(self.levels[number], drawn, self.structure if flips else None):
                 now = measure(level, self.measures)
                 values = self.values[number] | {name: value for name, value in now.items() if value == value}
                 counts = column_counts(level, self.measures, by_rows=order == "rows")
-                proof = self.answers[number].proof if self.answers and level is self.levels[number] else None
-                tiles = self.way.draw(level, proof.cells if proof else ())
                 examples.append(LevelExample(to_scan(tiles, order), values, counts))
         return examples
 
@@ -112,14 +111,19 @@ class SceneGame:
         return {"levels": digests, "tiles": list(self.stack.tileset.names), "measures": list(self.measures)}
 
 
-def _images(level: Level, structure: Structure | None) -> list[Level]:
-    """Return a level and those of its mirror images that keep the structure."""
+def _images(
+    level: Level, drawn: npt.NDArray[np.int32], structure: Structure | None
+) -> list[tuple[Level, npt.NDArray[np.int32]]]:
+    """Return a level and those of its mirror images that keep the structure, each with its way drawn in."""
     if structure is None:
-        return [level]
-    flips = [level.tiles[:, ::-1], level.tiles[::-1], level.tiles[::-1, ::-1]]
-    images = [level.with_tiles(np.ascontiguousarray(tiles)) for tiles in flips]
+        return [(level, drawn)]
+    images = [(level, drawn)]
     broken = len(structure.breaks(level))
-    return [level, *(image for image in images if len(structure.breaks(image)) <= broken)]
+    for turn in (np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]):
+        image = level.with_tiles(np.ascontiguousarray(level.tiles[turn]))
+        if len(structure.breaks(image)) <= broken:
+            images.append((image, np.ascontiguousarray(drawn[turn])))
+    return images
 
 
 def scene_recipe(run: Run) -> SceneRecipe:
@@ -206,6 +210,8 @@ def load_scene_game(recipe: SceneRecipe, *, solve: bool = True) -> SceneGame:
         names = tuple(name for name in names if name in _TIED or _differs([values[n][name] for n in train]))
     structure = learn_structure([levels[n] for n in train])
     way = _way_tiles(recipe, rules, [levels[n] for n in train], [answers[n] for n in train] if answers else [])
+    if way.drawn:  # a map without its way would teach that a level needs none
+        train = np.array([n for n in train if answers[n].playable], np.int64)
     return SceneGame(
         documents, numbers, stacked, levels, groups, rules, answers, names, values, structure, way, train, validation,
         test, left_out, notes,
@@ -228,9 +234,9 @@ def _playable(
 
 def _way_tiles(recipe: SceneRecipe, rules: Rules, levels: Sequence[Level], answers: Sequence[Answer]) -> WayTiles:
     """Return twins for the tiles that the solver's ways cross, where the recipe and the game have use for them."""
-    ways = [answer.proof.cells if answer.proof else () for answer in answers]
-    drawn = recipe.data.draw_way == "auto" and rules.grows and sum(map(bool, ways)) * 2 >= max(1, len(levels))
-    return WayTiles.of(levels, ways) if drawn and ways else WayTiles.none(levels[0].tileset)
+    ways = [rules.way(answer.proof) if answer.proof else () for answer in answers]
+    drawn = recipe.data.draw_way == "auto" and rules.draws_way and sum(map(bool, ways)) * 2 >= max(1, len(levels))
+    return WayTiles.of(levels, ways, throughout=rules.grows) if drawn and ways else WayTiles.none(levels[0].tileset)
 
 
 def _named(levels: list[Level], groups: list[str], captions: str | None) -> list[Level]:

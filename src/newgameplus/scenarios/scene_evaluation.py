@@ -247,7 +247,7 @@ def evaluate_scene_run(
     except DataError as error:
         message, remedy = "the maps of this run cannot be read any more", "put the maps back as they were"
         raise RunError(message, source=recipe.data.path, remedy=remedy, problems=error.problems) from error
-    way = WayTiles.of_names(game.stack.tileset, tuple(tile.name for tile in model.tiles))
+    way = WayTiles.of_names(game.stack.tileset, tuple(tile.name for tile in model.tiles), throughout=game.rules.grows)
     if way is None:
         message = "the maps have other tiles than the model learned"
         raise RunError(message, source=recipe.data.path, remedy="put the maps back as they were, or fit again")

@@ -159,11 +159,16 @@ def _of_one_size(sizes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
 
 
 def random_requests(game: SceneGame, rng: np.random.Generator, measures: int = 2) -> list[Request]:
-    """Return a request for a few measures, each with the value of another map, so that no map has them together."""
+    """Return a request for a few measures, each with the value of another map, so that no map has them together.
+
+    Only counts are asked for: they can be met exactly. What a solver tells of a whole level, such as the number of its
+    pushes, can be steered, not set.
+    """
     names = []
     for name in game.measures:
         values = {game.values[n].get(name) for n in game.train}
-        if find_measure(name, game.levels[0]).whole and len(values) > 1 and name not in ("length", "solids"):
+        one = find_measure(name, game.levels[0])
+        if one.whole and one.additive and len(values) > 1 and name not in ("length", "solids"):
             names.append(name)
     for _ in range(100):
         picked = [str(name) for name in rng.permutation(np.array(names))[:measures]]

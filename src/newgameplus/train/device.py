@@ -60,10 +60,13 @@ def threads_for(module: nn.Module, settings: StepSettings, *, decoding: bool = F
 
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads in the block."""
+    """Let torch and NumPy's linear algebra use ``count`` threads in the block."""
+    from threadpoolctl import threadpool_limits
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with threadpool_limits(limits=count, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -99,3 +99,19 @@ def test_a_pipe_or_a_loop_in_the_folder_does_not_hang(tmp_path: Path) -> None:
     (tmp_path / "dead.txt").symlink_to(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("ab")
     assert [document.path.name for document in read_documents(tmp_path)[0]] == ["a.txt"]
+
+
+def test_a_legend_says_that_text_is_no_sokoban_whatever_it_looks_like(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(LEVEL)
+    assert read_document(path).format == "xsb"
+    elsewhere = tmp_path / "elsewhere" / "words.json"
+    elsewhere.parent.mkdir()
+    legend = '{"#": ["solid"], "@": ["enemy"], "$": ["collectable"], ".": ["empty"]}'
+    elsewhere.write_text(legend)
+    path.write_text("#####\n#@$.#\n#####\n")
+    assert read_document(path).format == "xsb"
+    assert read_document(path, legend=elsewhere).format == "text"
+    assert read_document(path, legend=elsewhere, format="xsb").format == "xsb"
+    (tmp_path / "legend.json").write_text(legend)
+    assert read_document(path).format == "text"

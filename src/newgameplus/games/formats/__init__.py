@@ -110,6 +110,8 @@ def read_document(path: Path, *, format: str | None = None, legend: Path | None 
     if not there:
         raise DataError("no such file", source=str(path).replace("\0", "?"), remedy=_nearest(path))
     name = format or format_of(path)
+    if legend is not None and format is None and path.suffix.lower() in _module("text").SUFFIXES:
+        name = "text"  # whoever gives a legend for characters does not mean a format that fixes them
     if name is None:
         raise DataError("of no known map format", source=str(path), remedy=f"known: {_known()}")
     return _module(name).read(path, legend=legend)

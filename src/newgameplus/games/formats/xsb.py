@@ -14,6 +14,7 @@ import numpy.typing as npt
 from newgameplus.errors import DataError, Problem, raise_problems
 from newgameplus.files import write_bytes
 from newgameplus.games.formats.document import Document
+from newgameplus.games.formats.legends import find_legend
 from newgameplus.games.formats.plain import (
     Lines,
     check_cells,
@@ -55,9 +56,14 @@ _RUNS = re.compile(r"[#@+$*. _\-0-9|()]+")
 
 
 def sniff(path: Path, head: bytes) -> bool:
-    """Say whether a file holds Sokoban levels; for ``.txt`` by what stands there, as any text could be in it."""
+    """Say whether a file holds Sokoban levels; for ``.txt`` by what stands there, as any text could be in it.
+
+    A ``.txt`` with a legend beside it is a text map of its own characters, whatever these look like.
+    """
     if path.suffix.lower() != ".txt":
         return True
+    if find_legend(path) is not None:
+        return False
     rows = split_lines(head.decode("utf-8", "replace").removeprefix(_MARK)).rows
     start, end = next(_blocks(rows), (0, 0))
     first = "".join(rows[start:end])

@@ -89,10 +89,12 @@ class Rules(ABC):
     Attributes:
         name: As in the registry or the rules file.
         grows: Whether :meth:`solve_part` can judge the first columns of a level that is still being made.
+        draws_way: Whether models learn more from levels with :meth:`way` drawn into them.
     """
 
     name: str
     grows: bool = False
+    draws_way: bool = False
 
     @abstractmethod
     def solve(self, level: Level, budget: Budget = Budget()) -> Answer:
@@ -112,6 +114,10 @@ class Rules(ABC):
         Only for rules that ``grow``; ``reached`` is always given, so that a maker can step back behind it.
         """
         raise NotImplementedError
+
+    def way(self, proof: Proof) -> tuple[Cell, ...]:
+        """Return the cells of a proof that show best why it holds: by default all that the player is in."""
+        return proof.cells
 
     def flaws(self, level: Level) -> list[Flaw]:  # noqa: ARG002 (most rules have none)
         """Return broken structures."""

@@ -60,6 +60,7 @@ class Platformer(Rules):
 
     name = "platformer"
     grows = True
+    draws_way = True
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Sokoban(Rules):
     """
 
     name = "sokoban"
+    draws_way = True
 
     def __init__(self, *, spare_goals: bool = False) -> None:
         self.spare_goals = spare_goals
@@ -61,6 +62,14 @@ class Sokoban(Rules):
     def replay(self, level: Level, proof: Proof) -> str:
         """Play a proof's moves; return nothing if they solve the level, else what is wrong and at which step."""
         return sokoban_replay.replay(level, proof, self.spare_goals)
+
+    def way(self, proof: Proof) -> tuple[Cell, ...]:
+        """Return the cells that boxes are pushed from and to: the trail of every box to its goal."""
+        cells: set[Cell] = set()
+        for (row, column), to, move in zip(proof.cells, proof.cells[1:], proof.moves, strict=False):
+            if move.isupper():
+                cells |= {to, (2 * to[0] - row, 2 * to[1] - column)}
+        return tuple(sorted(cells))
 
     def needs(self, level: Level) -> list[str]:
         """Return which of box, goal and start no tile of the level's tileset means."""
