@@ -103,7 +103,14 @@ def mario_recipe(maps: Path, seed: int, threads: int, **train: Any) -> SceneReci
         "test": 0.0,
         "validation": 0.1,
     }
-    return make_recipe(maps, seed, threads, data=data, train=train, generate={"size": "14x150", "temperature": 0.9})
+    return make_recipe(
+        maps,
+        seed,
+        threads,
+        data=data,
+        train={"precision": "bf16", **train},
+        generate={"size": "14x150", "temperature": 0.85},
+    )
 
 
 def stored_levels(folder: str) -> list[Level]:
@@ -216,7 +223,7 @@ def aims(rows: Mapping[str, Any]) -> list[str]:
 
 def main() -> None:
     """Run the benchmark."""
-    defaults = {"steps": 1200, "samples": 100, "width": 150}
+    defaults = {"steps": 400, "samples": 100, "width": 150}
     arguments = read_arguments(__doc__, "results-mario", defaults, {"steps": 6, "samples": 4, "width": 40})
     out: Path = arguments.out
     maps = write_maps(out / "maps", training_maps())

@@ -105,13 +105,15 @@ class SceneDataSettings(Strict):
     max_levels: Count | None = None
     """Use at most this many maps for training and validation together (to see what fewer maps give)."""
     draw_way: Literal["never", "auto"] = "auto"
-    """``auto`` lets models of side-scrollers learn the maps with the solver's way drawn in, so that what they make has
-    a way through too; the way is taken off again before anyone sees a level."""
+    """``auto`` lets models of platformers and of Sokoban learn the maps with the solver's way drawn in (of Sokoban, the
+    trails of the boxes), so that what they make has a way through too; maps that the solver did not finish are then not
+    learned from, and the way is taken off again before anyone sees a level."""
     unplayable: Literal["learn", "leave-out"] = "leave-out"
     """What becomes of maps that the rules say cannot be played: not learned from, or learned like the others. They
     are learned all the same when fewer than five maps would be left."""
     mirror: Literal["never", "auto"] = "auto"
-    """``auto`` also learns from those mirror images of the maps that keep the hard structure of all of them."""
+    """``auto`` also learns from those mirror images of the maps that keep the hard structure of all of them; of Sokoban,
+    also from those turned by a quarter."""
     captions: Annotated[str | None, PathMark()] = None
     """CSV file with the columns name and caption: words about each map, to ask for levels by words of one's own;
     takes ``model.options: {text_encoder: ...}``."""
@@ -166,8 +168,9 @@ class _SceneSteps(Strict):
     """Peak rate of the from-scratch baseline, which has no weights worth protecting."""
     weight_decay: Annotated[float, Field(ge=0.0, le=100.0)] = 0.05
     """Weight decay, on matrices only."""
-    patience: Count | None = 5
-    """Checks without a better validation loss before training stops early; the best weights return; null never."""
+    patience: Count | None = None
+    """Checks without a better validation loss before training stops early and the best weights return; null trains to
+    the end. The loss on a few held-out maps is best long before what is made is best (docs/benchmarks/mario.md)."""
     check_every: Count = 50
     """Steps from one check of the validation loss to the next."""
 

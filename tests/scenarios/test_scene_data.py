@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scene_maps import TMX_MEANINGS, quick_recipe, write_text_maps, write_tmx_maps
+from tests.scene_maps import TMX_MEANINGS, quick_recipe, write_text_maps, write_xsb_maps, write_tmx_maps
 
 from newgameplus.errors import DataError, RunError
 from newgameplus.recipe import Recipe
@@ -120,6 +120,35 @@ def test_mirror_images_are_learned_only_where_they_keep_the_structure(tmp_path: 
     write_text_maps(tmp_path / "platformer", "platformer", 3, height=12, width=40)
     side = load_scene_game(quick_recipe(tmp_path / "platformer", tmp_path, rules="platformer"))
     assert len(side.examples(side.train, "columns", mirror=True)) == len(side.train)
+
+
+def test_sokoban_is_learned_with_the_trails_of_boxes_also_in_mirror_images(tmp_path: Path) -> None:
+    write_xsb_maps(tmp_path / "maps", 6)
+    recipe = quick_recipe(tmp_path / "maps", tmp_path, rules="sokoban")
+    game = load_scene_game(recipe)
+    assert game.way.drawn
+    assert not game.way.throughout
+    assert game.way.tileset.names[len(game.way.twin) :]
+    examples = game.examples(game.train, "columns", mirror=True)
+    assert len(examples) == 8 * len(game.train), "four mirror images, and the same turned"
+    assert {example.scan.shape for example in examples} == {(8, 6), (6, 8)}
+    boxes = game.way.tileset.flags("box")[:-1] & ~game.way.tileset.flags("goal")[:-1]
+    for example in examples:
+        assert game.way.on_way[example.scan[boxes[example.scan]]].all(), "every box off its goal is pushed along"
+    plain = load_scene_game(quick_recipe(tmp_path / "maps", tmp_path, rules="sokoban", data={"draw_way": "never"}))
+    assert not plain.way.drawn
+
+
+def test_maps_without_a_way_are_not_learned_where_the_others_have_one(tmp_path: Path) -> None:
+    write_xsb_maps(tmp_path / "maps", 6)
+    stuck = "########\n#$   . #\n#      #\n#  @   #\n#   $ .#\n########\n"
+    (tmp_path / "maps" / "stuck.xsb").write_text(stuck)
+    settings = {"draw_way": "auto", "unplayable": "learn", "test": 0.0}
+    game = load_scene_game(quick_recipe(tmp_path / "maps", tmp_path, rules="sokoban", data=settings))
+    assert len(game.train) == 6
+    assert all(game.answers[n].playable for n in game.train)
+    settings["draw_way"] = "never"
+    assert len(load_scene_game(quick_recipe(tmp_path / "maps", tmp_path, rules="sokoban", data=settings)).train) == 7
 
 
 def test_random_requests_are_together_in_no_map(maps: Path) -> None:

@@ -43,8 +43,7 @@ def _normal(values: Floats, weight: Floats, bias: Floats) -> Floats:
 def _gelu(values: Floats) -> Floats:
     """Return the Gaussian error unit in its tanh form, as the network has it."""
     cubes = values * values * values
-    bent: Floats = _HALF * values * (_ONE + np.tanh(_STEEP * (values + _BEND * cubes)))
-    return bent
+    return np.asarray(_HALF * values * (_ONE + np.tanh(_STEEP * (values + _BEND * cubes))), np.float32)
 
 
 class _Layer:

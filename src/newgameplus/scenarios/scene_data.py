@@ -94,7 +94,8 @@ class SceneGame:
         for number in numbers:
             proof = self.answers[number].proof if self.answers else None
             drawn = self.way.draw(self.levels[number], self.rules.way(proof) if proof else ())
-            for level, tiles in _images(self.levels[number], drawn, self.structure if flips else None):
+            structure = self.structure if flips else None
+            for level, tiles in _images(self.levels[number], drawn, structure, turns=self.rules.turns):
                 now = measure(level, self.measures)
                 values = self.values[number] | {name: value for name, value in now.items() if value == value}
                 counts = column_counts(level, self.measures, by_rows=order == "rows")
@@ -112,17 +113,26 @@ class SceneGame:
 
 
 def _images(
-    level: Level, drawn: npt.NDArray[np.int32], structure: Structure | None
+    level: Level, drawn: npt.NDArray[np.int32], structure: Structure | None, *, turns: bool
 ) -> list[tuple[Level, npt.NDArray[np.int32]]]:
-    """Return a level and those of its mirror images that keep the structure, each with its way drawn in."""
-    if structure is None:
-        return [(level, drawn)]
+    """Return a level and those of its mirror images that keep the structure, each with its way drawn in.
+
+    Args:
+        level: The level.
+        drawn: int32 [height, width]: its tiles with the way.
+        structure: What images must keep; None for no images.
+        turns: Whether images turned by a quarter are as good.
+    """
     images = [(level, drawn)]
+    if structure is None:
+        return images
     broken = len(structure.breaks(level))
-    for turn in (np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]):
-        image = level.with_tiles(np.ascontiguousarray(level.tiles[turn]))
-        if len(structure.breaks(image)) <= broken:
-            images.append((image, np.ascontiguousarray(drawn[turn])))
+    for turned in (False, True) if turns else (False,):
+        plain, way = (level.tiles.T, drawn.T) if turned else (level.tiles, drawn)
+        for mirror in (np.s_[:], np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]):
+            image = level.with_tiles(np.ascontiguousarray(plain[mirror]))
+            if (turned or mirror != np.s_[:]) and len(structure.breaks(image)) <= broken:
+                images.append((image, np.ascontiguousarray(way[mirror])))
     return images
 
 
@@ -211,7 +221,7 @@ def load_scene_game(recipe: SceneRecipe, *, solve: bool = True) -> SceneGame:
     structure = learn_structure([levels[n] for n in train])
     way = _way_tiles(recipe, rules, [levels[n] for n in train], [answers[n] for n in train] if answers else [])
     if way.drawn:  # a map without its way would teach that a level needs none
-        train = np.array([n for n in train if answers[n].playable], np.int64)
+        train, validation = (_of_playable(numbers, answers) for numbers in (train, validation))
     return SceneGame(
         documents, numbers, stacked, levels, groups, rules, answers, names, values, structure, way, train, validation,
         test, left_out, notes,
@@ -230,6 +240,10 @@ def _playable(
     names = [levels[n].name for n in train if answers[n].status == "unplayable"]
     told = f"{len(names)} maps that cannot be played are not learned from: {', '.join(names[:5])}"
     return kept, [*notes, told]
+
+
+def _of_playable(numbers: Indices, answers: Sequence[Answer]) -> Indices:
+    return np.array([n for n in numbers if answers[n].playable], np.int64)
 
 
 def _way_tiles(recipe: SceneRecipe, rules: Rules, levels: Sequence[Level], answers: Sequence[Answer]) -> WayTiles:

@@ -90,11 +90,13 @@ class Rules(ABC):
         name: As in the registry or the rules file.
         grows: Whether :meth:`solve_part` can judge the first columns of a level that is still being made.
         draws_way: Whether models learn more from levels with :meth:`way` drawn into them.
+        turns: Whether a level turned by a quarter is as good a level: there is no up or down.
     """
 
     name: str
     grows: bool = False
     draws_way: bool = False
+    turns: bool = False
 
     @abstractmethod
     def solve(self, level: Level, budget: Budget = Budget()) -> Answer:

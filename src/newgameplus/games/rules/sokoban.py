@@ -31,6 +31,7 @@ class Sokoban(Rules):
 
     name = "sokoban"
     draws_way = True
+    turns = True
 
     def __init__(self, *, spare_goals: bool = False) -> None:
         self.spare_goals = spare_goals
