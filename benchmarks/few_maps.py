@@ -146,7 +146,7 @@ def run_cell(kind: Kind, count: int, seed: int, arguments: Any) -> dict[str, Any
     recipe = make_recipe(
         maps, seed, arguments.threads,
         data={**kind.data, "test_path": str(held), "validation": 0.0},
-        train={**kind.train, "steps": arguments.steps},
+        train={**kind.train, "steps": arguments.steps, "precision": "bf16"},
     )  # fmt: skip
     bench = Bench.begin(out / "runs" / name, recipe)
     reference = SceneReference(bench.game.known, bench.game.rules)

@@ -112,8 +112,8 @@ class SceneDataSettings(Strict):
     """What becomes of maps that the rules say cannot be played: not learned from, or learned like the others. They
     are learned all the same when fewer than five maps would be left."""
     mirror: Literal["never", "auto"] = "auto"
-    """``auto`` also learns from those mirror images of the maps that keep the hard structure of all of them; of Sokoban,
-    also from those turned by a quarter."""
+    """``auto`` also learns from those mirror images of the maps that keep the hard structure of all of them, and of
+    Sokoban from those turned by a quarter, too."""
     captions: Annotated[str | None, PathMark()] = None
     """CSV file with the columns name and caption: words about each map, to ask for levels by words of one's own;
     takes ``model.options: {text_encoder: ...}``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scene_maps import TMX_MEANINGS, quick_recipe, write_text_maps, write_xsb_maps, write_tmx_maps
+from tests.scene_maps import TMX_MEANINGS, quick_recipe, write_text_maps, write_tmx_maps, write_xsb_maps
 
 from newgameplus.errors import DataError, RunError
 from newgameplus.recipe import Recipe
