@@ -6,8 +6,8 @@ The 37 levels of SMB and SMB2J are brought to 14 rows (the lowest 14, or empty r
 out, the others are trained on, to the last step. Then come 100 raw levels of 14 x 150 (one draft each, hard structure
 kept while tiles are drawn, no solver, nothing repaired or chosen), 100 delivered ones (verified, repaired, drawn
 again), and raw ones of four baselines: zero-shot, an n-gram model (Markov), copies of the maps (a cheat), and the same
-network from random weights with the same steps. The stored levels of MarioGPT, MarioDiffusion, MarioGAN, ORE, notch and the
-originals are judged by the same solver with the same jump arcs. Needs ``scenes/mario`` of the measuring data
+network from random weights with the same steps. The stored levels of MarioGPT, MarioDiffusion, MarioGAN, ORE, notch and
+the originals are judged by the same solver with the same jump arcs. Needs ``scenes/mario`` of the measuring data
 (NGP_DATA).
 
 Everything is kept in ``--out`` as it is done; run again after an interruption and it goes on. Prints the table of
