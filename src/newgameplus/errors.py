@@ -12,6 +12,7 @@ __all__ = [
     "CacheError",
     "DataError",
     "DivergedError",
+    "GameError",
     "MissingExtraError",
     "NewGamePlusError",
     "PretrainedModelError",
@@ -21,6 +22,7 @@ __all__ = [
     "RunError",
     "SplitLeakError",
     "StorageError",
+    "SurgeryError",
     "TrainingError",
     "raise_problems",
 ]
@@ -108,12 +110,20 @@ class PretrainedModelError(NewGamePlusError):
     """A pretrained model does not exist, does not fit, or cannot be loaded safely."""
 
 
+class SurgeryError(NewGamePlusError):
+    """A model cannot be operated on as asked, or would not be the same afterwards."""
+
+
 class TrainingError(NewGamePlusError):
     """Training cannot go on."""
 
 
 class DivergedError(TrainingError):
     """A loss or a gradient is no longer a finite number."""
+
+
+class GameError(NewGamePlusError):
+    """A game (an environment) cannot be started, breaks its promises, or fails in the middle."""
 
 
 class RecorderError(NewGamePlusError):
