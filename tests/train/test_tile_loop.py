@@ -97,6 +97,21 @@ def test_lp_ft_moves_the_vocabulary_first_and_then_all(tmp_path: Path) -> None:
     assert not model.network.training
 
 
+def test_blocks_move_the_less_the_farther_they_are_from_the_output(tmp_path: Path) -> None:
+    settings = FAST.model_copy(update={"steps": 1, "warmup": 0.0, "gradient_clip": None, "weight_decay": 0.0})
+    start = small_model()
+    moved: dict[float, list[float]] = {}
+    for decay in (1.0, 0.1):
+        model, result = train(tmp_path / str(decay), settings, layer_decay=decay)
+        moved[decay] = [
+            max(float((a - b).detach().abs().max()) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+            for one, other in zip(model.network.blocks(), start.network.blocks(), strict=True)  # type: ignore[operator]
+        ]
+        assert result.rows[0]["learning_rate"] == pytest.approx(settings.learning_rate)
+    assert moved[0.1][1] == pytest.approx(moved[1.0][1])
+    assert moved[0.1][0] == pytest.approx(0.1 * moved[1.0][0], rel=0.01)  # a first step of Adam is as long as its rate
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     one, _ = train(tmp_path / "a")
     torch.manual_seed(1234)  # what happened before must not matter

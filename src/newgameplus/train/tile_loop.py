@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from newgameplus import progress
+from newgameplus.adapt.phases import layer_rates
 from newgameplus.adapt.tile_strategies import TilePhase
 from newgameplus.errors import DivergedError
 from newgameplus.recipe_scene import SceneTrainSettings
@@ -46,6 +47,7 @@ class TileTraining:
         checkpoint: File to save to and to go on from.
         rate: Peak learning rate.
         hide_own: Share of the windows in which tiles are known by their meanings alone (pretraining).
+        layer_decay: Rate of each block as a multiple of the next one's; the last block's is that of all else.
     """
 
     arm: str
@@ -57,6 +59,7 @@ class TileTraining:
     checkpoint: Path
     rate: float
     hide_own: float = 0.0
+    layer_decay: float = 1.0
 
 
 def train_tiles(
@@ -142,14 +145,8 @@ class _Loop:
 
     def _phase(self, phase: TilePhase, bar: progress.Task, resumed: bool) -> None:
         moving = phase.apply(self.network)
-        decays = [p for p in moving if p.ndim >= 2]
-        rest = [p for p in moving if p.ndim < 2]
         peak = self.training.rate * phase.rate
-        groups = [
-            {"params": decays, "lr": peak, "weight_decay": self.settings.weight_decay},
-            {"params": rest, "lr": peak, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(self._groups(moving, peak), betas=(0.9, 0.98))
         self.state.optimizer = self.optimizer
         self.state.average = WeightAverage(self.network, self.settings.ema) if self.settings.ema else None
         if resumed and self.position.batch:
@@ -171,6 +168,22 @@ class _Loop:
             bar.advance(skipped)
         self._end()
 
+    def _groups(self, moving: Sequence[Tensor], peak: float) -> list[dict[str, Any]]:
+        """Return what moves, by rate and by whether it decays: matrices only."""
+        rates: dict[int, float] = {}
+        if self.training.layer_decay < 1.0:
+            blocks = self.network.blocks()  # type: ignore[operator]
+            for block, rate in zip(blocks, layer_rates(len(blocks), self.training.layer_decay), strict=True):
+                rates |= {id(parameter): rate for parameter in block.parameters()}
+        groups: dict[tuple[float, bool], dict[str, Any]] = {}
+        for matrices in (True, False):
+            for parameter in (one for one in moving if (one.ndim >= 2) == matrices):
+                rate = rates.get(id(parameter), 1.0)
+                decay = self.settings.weight_decay if matrices else 0.0
+                begun = {"params": [], "lr": peak * rate, "rate": rate, "weight_decay": decay}
+                groups.setdefault((rate, matrices), begun)["params"].append(parameter)
+        return list(groups.values())
+
     def _no_better(self) -> bool:
         """Whether as many checks as the recipe has patience for brought no better loss on the validation levels."""
         position, patience = self.position, self.settings.patience
@@ -181,7 +194,7 @@ class _Loop:
     def _step(self, peak: float, steps: int, moving: list[Tensor]) -> None:
         position, settings = self.position, self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = peak * rate_factor(position.batch, steps, settings)
+            group["lr"] = peak * group["rate"] * rate_factor(position.batch, steps, settings)
         rng = np.random.default_rng((*self.seeds, position.step))
         windows = self.training.train.draw(rng, settings.batch_size)
         own = None
@@ -220,7 +233,7 @@ class _Loop:
             row |= {
                 "epoch": position.epoch,
                 "train_loss": position.loss_sum / max(1, position.loss_count) / math.log(2),
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
             }
         if validation is not None and self.settings.patience is not None:
             current = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
