@@ -173,6 +173,16 @@ class _SceneSteps(Strict):
     the end. The loss on a few held-out maps is best long before what is made is best (docs/benchmarks/mario.md)."""
     check_every: Count = 50
     """Steps from one check of the validation loss to the next."""
+    self_training_rounds: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    """Rounds after ``steps`` in which the model makes levels and learns, beside the maps, those that the rules pass and
+    that are new and unlike each other; the from-scratch baseline does the same."""
+    self_training_levels: Count = 200
+    """Levels that the model makes in each round, as they come."""
+    self_training_steps: Count = 100
+    """Training steps of each round."""
+    self_training_share: Share = 0.5
+    """Largest share of a round's windows that are of the model's own levels; the rest are of the maps. It is less where
+    each such level would be seen more often than a map."""
 
 
 class SceneTrainSettings(StepSettings, _SceneSteps):

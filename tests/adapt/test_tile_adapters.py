@@ -112,3 +112,12 @@ def test_without_peft_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match="lora"):
         add_adapters(small_model().network, 2)
+
+
+def test_other_adapters_can_be_added_once_the_first_are_merged(model: TileModel, tokens: TileTokens) -> None:
+    """As in each round of self-training."""
+    for _ in range(2):
+        add_adapters(model.network, 2)
+        merge_adapters(model.network)
+    assert not any("lora_" in name for name, _ in model.network.named_parameters())
+    assert logits_of(model, tokens).isfinite().all()

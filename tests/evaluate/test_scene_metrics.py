@@ -16,6 +16,7 @@ from newgameplus.evaluate.scene_metrics import (
     control_error,
     diversity,
     edit_distance,
+    far_apart,
     flawed_share,
     mean_distance,
     nearest,
@@ -199,3 +200,13 @@ def test_shared_tilesets_keep_every_tile_once() -> None:
     assert [grid.tolist() for grid in grids] == [[[0, 1]], [[2, 0]]]
     with pytest.raises(DataError, match="hold no tile"):
         share_tileset([])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(levels(), max_size=8), st.integers(1, 6))
+def test_levels_far_apart_are_all_that_can_be_kept_in_their_order(some: list[Level], distance: int) -> None:
+    kept = far_apart(some, distance)
+    assert kept == sorted(kept)
+    for number, level in enumerate(some):
+        before = [edit_distance(level, some[other]) for other in kept if other < number]
+        assert (number in kept) == all(apart >= distance for apart in before)

@@ -43,3 +43,5 @@ def merge_adapters(network: nn.Module) -> None:
             module.merge()
             parent_name, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent_name), child, module.get_base_layer())
+    if hasattr(network, "peft_config"):  # PEFT leaves it behind, and warns of a second adapter when others are added
+        del network.peft_config

@@ -29,6 +29,7 @@ __all__ = [
     "control_error",
     "diversity",
     "edit_distance",
+    "far_apart",
     "flawed_share",
     "mean_distance",
     "nearest",
@@ -164,6 +165,19 @@ def diversity(levels: Sequence[Level], distance: int = NOVEL_DISTANCE, budget: i
                 close[other] |= 1 << one
     size, exact = largest_independent_set(close, budget)
     return Diversity(size / len(texts) if texts else float("nan"), size, exact)
+
+
+def far_apart(levels: Sequence[Level], distance: int = NOVEL_DISTANCE) -> list[int]:
+    """Return numbers of levels that lie ``distance`` edits or more from each other; of near ones the first stays."""
+    from rapidfuzz.distance import Levenshtein
+
+    kept: list[int] = []
+    texts = _texts(levels)
+    for number, text in enumerate(texts):
+        rivals = (texts[other] for other in kept if abs(len(texts[other]) - len(text)) < distance)
+        if all(Levenshtein.distance(text, other, score_cutoff=distance - 1) >= distance for other in rivals):
+            kept.append(number)
+    return kept
 
 
 def _texts(levels: Sequence[Level]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -24,9 +24,12 @@ from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.run import Run
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, scene_recipe
 from newgameplus.scenarios.scene_evaluation import SceneResults, evaluate_scenes
+from newgameplus.scenarios.scene_self_training import SelfMade
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
+from newgameplus.train.loop import TrainingResult
 from newgameplus.train.recording import epoch_recorder
+from newgameplus.train.self_training import SelfTraining, self_train
 from newgameplus.train.tile_loop import TileTraining, level_bits, train_tiles
 
 __all__ = ["SCENE_ARMS", "ScenePlan", "SceneScenario", "TrainedTiles"]
@@ -69,12 +72,14 @@ class TrainedTiles:
         model: The model, for the game's tiles.
         cost: What training it took; None if none did.
         bits: Bits that it needs for the held-out levels; None if there are none.
+        rounds: What came of each round of self-training.
     """
 
     name: str
     model: TileModel
     cost: TrainingCost | None
     bits: HeldOutBits | None
+    rounds: list[dict[str, int]] = field(default_factory=list)
 
 
 class SceneScenario:
@@ -185,11 +190,10 @@ class SceneScenario:
             self.origins = origins
         note = self.run.note(f"{plan.name}.trained")
         if note is not None and (folder / "card.json").is_file():
-            kept, _ = load_tile_model(folder)
-            return TrainedTiles(plan.name, kept, TrainingCost(**note) if note else None, self._bits(game, kept))
-        cost = None
-        if plan.phases:
-            cost = self._fit(game, model, plan)
+            kept, card = load_tile_model(folder)
+            cost = TrainingCost(**note) if note else None
+            return TrainedTiles(plan.name, kept, cost, self._bits(game, kept), card.get("self_training", []))
+        cost, rounds = self._fit(game, model, plan) if plan.phases else (None, [])
         encoder = self.recipe.model.options.get("text_encoder")
         extra: dict[str, Any] = {
             "origins": [o.as_dict() for o in origins],
@@ -197,17 +201,15 @@ class SceneScenario:
             "arm": plan.name,
         }
         extra |= {"encoder": encoder} if encoder else {}
+        extra |= {"self_training": rounds} if rounds else {}
         extra["train"] = [int(number) for number in game.train]
         save_tile_model(folder, model, extra)
         self.run.keep_note(f"{plan.name}.trained", vars(cost) if cost else {})
-        return TrainedTiles(plan.name, model, cost, self._bits(game, model))
+        return TrainedTiles(plan.name, model, cost, self._bits(game, model), rounds)
 
-    def _fit(self, game: SceneGame, model: TileModel, plan: ScenePlan) -> TrainingCost:
+    def _fit(self, game: SceneGame, model: TileModel, plan: ScenePlan) -> tuple[TrainingCost, list[dict[str, int]]]:
+        """Train a model on the maps and, if the recipe says so, on what it makes; also say what came of each round."""
         settings = self.recipe.train
-        lora = any(phase.moving == "adapters" for phase in plan.phases)
-        if lora:
-            torch.manual_seed(self.recipe.seed)
-            add_adapters(model.network, self.recipe.adapt.lora_rank)
         training = TileTraining(
             plan.name,
             plan.phases,
@@ -217,13 +219,29 @@ class SceneScenario:
             self.recipe.seed,
             self.run.checkpoint(plan.name),
             settings.scratch_learning_rate if plan.fresh else settings.learning_rate,
+            layer_decay=1.0 if plan.fresh else self.recipe.adapt.layer_decay,
+        )
+        made = SelfMade(self.run, game, self.recipe, model, plan.name)
+        rounds = SelfTraining(
+            settings.self_training_rounds, settings.self_training_steps, settings.self_training_share, made.gather
         )
         record = epoch_recorder(self.run.folder / "tb", plan.name, self.run.write_metrics)
-        result = train_tiles(model.network, training, record)
-        moving = sum(p.numel() for phase in plan.phases[-1:] for p in phase.apply(model.network))
-        if lora:
-            merge_adapters(model.network)
-        return TrainingCost(round(result.seconds, 3), result.steps, moving)
+        moving = 0
+
+        def teach(part: TileTraining, on_check: Callable[[list[dict[str, Any]]], None] | None) -> TrainingResult:
+            nonlocal moving
+            lora = any(phase.moving == "adapters" for phase in part.phases)
+            if lora:
+                torch.manual_seed(self.recipe.seed)
+                add_adapters(model.network, self.recipe.adapt.lora_rank)
+            result = train_tiles(model.network, part, on_check)
+            moving = sum(p.numel() for phase in part.phases[-1:] for p in phase.apply(model.network))
+            if lora:
+                merge_adapters(model.network)
+            return result
+
+        result = self_train(teach, training, rounds, record)
+        return TrainingCost(round(result.seconds, 3), result.steps, moving), made.rounds
 
     def _bits(self, game: SceneGame, model: TileModel) -> HeldOutBits | None:
         if not len(game.test):

@@ -29,9 +29,10 @@ _LEVEL_FILES = 20_000
 
 @dataclass(frozen=True)
 class _Work:
-    """How much there is to do: training runs, levels to make with networks, and levels to solve."""
+    """How much there is to do: training runs, steps of each, levels to make with networks, and levels to solve."""
 
     trainings: int
+    steps: int
     made: int
     solved: int
 
@@ -40,11 +41,13 @@ class _Work:
         evaluate = recipe.evaluate
         networks = 1 + sum(name in evaluate.baselines for name in ("zero-shot", "scratch"))
         kept = evaluate.deliver + evaluate.requests
-        arms = 1 + len(evaluate.baselines)
+        arms, trainings = 1 + len(evaluate.baselines), 1 + ("scratch" in evaluate.baselines)
+        learned = trainings * recipe.train.self_training_rounds * recipe.train.self_training_levels
         return cls(
-            trainings=1 + ("scratch" in evaluate.baselines),
-            made=evaluate.samples * networks + 2 * kept,
-            solved=evaluate.samples * arms + kept * (1 + recipe.generate.repairs),
+            trainings=trainings,
+            steps=recipe.train.steps + recipe.train.self_training_rounds * recipe.train.self_training_steps,
+            made=evaluate.samples * networks + 2 * kept + learned,
+            solved=evaluate.samples * arms + kept * (1 + recipe.generate.repairs) + 2 * learned,
         )
 
 
@@ -67,7 +70,7 @@ def estimate_costs(recipe: SceneRecipe, model: TileModel, game: SceneGame, solve
     tokens = settings.batch_size * min(context, max(level.tiles.size for level in game.levels))
     tiles = float(np.mean([level.tiles.size for level in game.levels]))
     checks = settings.steps / settings.check_every * tiles * len(game.validation)
-    training = work.trainings * (settings.steps * tokens * 6 + checks * 2) * weights / (_TRAIN_FLOPS * cores)
+    training = work.trainings * (work.steps * tokens * 6 + checks * 2) * weights / (_TRAIN_FLOPS * cores)
     each = 2 * weights / (_DECODE_FLOPS * cores) + _STEP_SECONDS / _AT_ONCE
     seconds = training + work.made * tiles * each + work.solved * solve_seconds
     shape: Mapping[str, Any] = model.description()["network"].get("shape", {})
@@ -77,7 +80,7 @@ def estimate_costs(recipe: SceneRecipe, model: TileModel, game: SceneGame, solve
         "model": model.name,
         "strategy": recipe.adapt.strategy,
         "parameters": weights,
-        "steps": settings.steps,
+        "steps": work.steps,
         "batch_size": settings.batch_size,
         "symbols": symbols,
         "estimated_seconds": round(seconds, 1),

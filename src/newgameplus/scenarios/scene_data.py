@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from newgameplus.games.formats import read_documents
 from newgameplus.games.formats.document import Document
 from newgameplus.games.measures import find_measure, measure, measures_of
 from newgameplus.games.rules import open_rules
-from newgameplus.games.rules.contract import Answer, Budget, Rules
+from newgameplus.games.rules.contract import Answer, Budget, Proof, Rules
 from newgameplus.games.scanning import Order, to_scan
 from newgameplus.games.scenes import Level, Scene
 from newgameplus.games.stacking import Stack, stack
@@ -90,16 +90,32 @@ class SceneGame:
 
     def examples(self, numbers: Indices, order: Order, *, mirror: bool = False) -> list[LevelExample]:
         """Return levels as examples for training, with their mirror images if wanted and fit."""
-        examples, flips = [], mirror and not self.rules.grows
+        examples: list[LevelExample] = []
         for number in numbers:
             proof = self.answers[number].proof if self.answers else None
-            drawn = self.way.draw(self.levels[number], self.rules.way(proof) if proof else ())
-            structure = self.structure if flips else None
-            for level, tiles in _images(self.levels[number], drawn, structure, turns=self.rules.turns):
-                now = measure(level, self.measures)
-                values = self.values[number] | {name: value for name, value in now.items() if value == value}
-                counts = column_counts(level, self.measures, by_rows=order == "rows")
-                examples.append(LevelExample(to_scan(tiles, order), values, counts))
+            examples += self.images(self.levels[number], proof, self.values[number], order, mirror=mirror)
+        return examples
+
+    def images(
+        self, level: Level, proof: Proof | None, values: Mapping[str, float], order: Order, *, mirror: bool = False
+    ) -> list[LevelExample]:
+        """Return a level as an example for training, with its way drawn in, and its mirror images if wanted and fit.
+
+        Args:
+            level: Any level of this game.
+            proof: How it is played, if that is known.
+            values: What it measures.
+            order: How levels grow.
+            mirror: Whether images are wanted.
+        """
+        examples = []
+        drawn = self.way.draw(level, self.rules.way(proof) if proof else ())
+        structure = self.structure if mirror and not self.rules.grows else None
+        for image, tiles in _images(level, drawn, structure, turns=self.rules.turns):
+            now = measure(image, self.measures)
+            told = {**values, **{name: value for name, value in now.items() if value == value}}
+            counts = column_counts(image, self.measures, by_rows=order == "rows")
+            examples.append(LevelExample(to_scan(tiles, order), told, counts))
         return examples
 
     def fingerprint(self) -> dict[str, Any]:

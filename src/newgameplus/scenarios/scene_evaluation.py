@@ -29,6 +29,7 @@ from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.run import Run
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, read_levels, scene_recipe
 from newgameplus.scenarios.scene_makers import draw_sizes, make_maker, make_sampler, sample_raw, try_control
+from newgameplus.scenarios.scene_self_training import describe_rounds
 from newgameplus.train.device import threads_for, using_threads
 
 __all__ = ["SceneResults", "evaluate_scene_run", "evaluate_scenes"]
@@ -102,6 +103,7 @@ def _notes(results: SceneResults) -> list[str]:
             f"{len(failing)} of {len(game.levels)} maps cannot be played by these rules, e.g. {failing[0]}: "
             f"{first.reason or first.status}"
         )
+    notes += [describe_rounds(TITLES[one.name], one.rounds) for one in results.trained if one.rounds]
     notes.append("raw: one sample each under hard structure, before any solver; delivered: verified and repaired")
     return notes
 
