@@ -46,7 +46,8 @@ class ActionDistribution:
         """Log probabilities of each choice; one part for discrete actions, several for multi-discrete ones."""
         if self.spec.kind == "discrete":
             return (functional.log_softmax(self.answer, dim=-1),)
-        return tuple(functional.log_softmax(part, dim=-1) for part in torch.split(self.answer, list(self.spec.sizes), dim=-1))
+        parts = torch.split(self.answer, list(self.spec.sizes), dim=-1)
+        return tuple(functional.log_softmax(part, dim=-1) for part in parts)
 
     def _scale(self) -> Tensor:
         if self.log_scale is None:
@@ -111,7 +112,8 @@ class ActionDistribution:
             return (self.answer > 0).to(torch.int64)
         if kind == "discrete":
             return self.answer.argmax(dim=-1)
-        return torch.stack([part.argmax(dim=-1) for part in torch.split(self.answer, list(self.spec.sizes), dim=-1)], dim=-1)
+        parts = torch.split(self.answer, list(self.spec.sizes), dim=-1)
+        return torch.stack([part.argmax(dim=-1) for part in parts], dim=-1)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw actions.
@@ -130,7 +132,8 @@ class ActionDistribution:
         noisy = self.answer - torch.log(-torch.log(draws.clamp(1e-20, 1.0 - 1e-7)))
         if kind == "discrete":
             return noisy.argmax(dim=-1)
-        return torch.stack([part.argmax(dim=-1) for part in torch.split(noisy, list(self.spec.sizes), dim=-1)], dim=-1)
+        parts = torch.split(noisy, list(self.spec.sizes), dim=-1)
+        return torch.stack([part.argmax(dim=-1) for part in parts], dim=-1)
 
     def tempered(self, temperature: float) -> ActionDistribution:
         """Return the distribution at another temperature: above 1 more random, towards 0 the mode."""

@@ -8,6 +8,7 @@ transformer encoder over tokens (Vaswani et al. 2017). A source may bring anothe
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from newgameplus.errors import PretrainedModelError
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ObservationPart
 
@@ -33,39 +35,48 @@ class Encoder(nn.Module):
 
     Attributes:
         width: Width of the features.
+        orthogonal: Whether its linear layers and convolutions begin orthogonal, as the rest of a policy does; not for
+            transformers, nor for weights that were learned before.
     """
 
     width: int
+    orthogonal: bool = True
 
 
 class Flatten(Encoder):
-    """Numbers as they are; choices one-hot."""
+    """Numbers as they are (pixels brought to 0..1); choices one-hot."""
 
-    def __init__(self, part: ObservationPart) -> None:
+    def __init__(self, part: ObservationPart, own: Mapping[str, Any]) -> None:
         super().__init__()
         self.sizes = part.sizes if part.kind == "choice" else ()
-        count = 1
-        for side in part.shape:
-            count *= side
-        self.width = sum(self.sizes) if self.sizes else count
+        self.scale = _scale(part, own) if part.kind in ("image", "grid") else 1.0
+        self.width = sum(self.sizes) if self.sizes else math.prod(part.shape)
 
     def forward(self, values: Tensor) -> Tensor:
         """Turn [batch, ...] into float32 [batch, width]."""
         if not self.sizes:
-            return values.float().flatten(1)
+            found = values.float().flatten(1)
+            return found if self.scale == 1.0 else found * self.scale
         numbers = values.long().reshape(len(values), -1)
         parts = [functional.one_hot(numbers[:, n], size) for n, size in enumerate(self.sizes)]
         return torch.cat(parts, dim=1).float()
 
 
+def _scale(part: ObservationPart, own: Mapping[str, Any]) -> float:
+    """What an image's intensities, or a grid's codes taken as numbers, are multiplied with."""
+    if "scale" in own:
+        return float(own["scale"])
+    return 1.0 / part.high if part.kind == "image" and part.high else 1.0
+
+
 class Pixels(nn.Module):
     """Images brought to 0..1, codes of a grid one-hot; channels first, float32."""
 
-    def __init__(self, part: ObservationPart) -> None:
+    def __init__(self, part: ObservationPart, own: Mapping[str, Any]) -> None:
         super().__init__()
-        self.sizes = part.sizes if part.kind == "grid" else ()
+        self.sizes = part.sizes if part.kind == "grid" and not own.get("numbers") else ()
         self.channels = sum(self.sizes) if self.sizes else part.shape[0]
-        self.scale = 1.0 if self.sizes or not part.high else 1.0 / part.high
+        self.scale = _scale(part, own)
         if self.sizes:
             starts = torch.tensor([sum(self.sizes[:n]) for n in range(len(self.sizes))])
             self.register_buffer("starts", starts, persistent=False)
@@ -83,9 +94,12 @@ class Pixels(nn.Module):
 class ConvolutionEncoder(Encoder):
     """Convolutions and one linear layer on images or grids."""
 
-    def __init__(self, part: ObservationPart, kind: str, features: int, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, part: ObservationPart, kind: str, features: int, options: Mapping[str, Any], own: Mapping[str, Any]
+    ) -> None:
         super().__init__()
-        self.pixels = Pixels(part)
+        _check_size(part, kind, options)
+        self.pixels = Pixels(part, own)
         layers = {"nature-cnn": _nature, "impala-cnn": _impala, "small-cnn": _small}[kind]
         self.convolutions = nn.Sequential(*layers(self.pixels.channels, options))
         with torch.no_grad():
@@ -98,6 +112,20 @@ class ConvolutionEncoder(Encoder):
         """Turn [batch, channels, height, width] into float32 [batch, width]."""
         found: Tensor = torch.relu(self.linear(self.convolutions(self.pixels(values)).flatten(1)))
         return found
+
+
+def _check_size(part: ObservationPart, kind: str, options: Mapping[str, Any]) -> None:
+    """Raise if a network's convolutions would leave nothing of a picture."""
+    least = {"nature-cnn": _NATURE_SIDE, "impala-cnn": 1}.get(kind, 0)
+    if kind == "small-cnn":
+        least = 1 + (2 - 2 * int(options.get("padding", 0))) * len(options.get("channels", (16,)))
+    if min(part.shape[1:]) < least:
+        height, width = part.shape[1:]
+        raise PretrainedModelError(
+            f"{part.name!r} is {width} x {height} and too small for {kind}, which needs {least} x {least}",
+            source="model.encoder",
+            remedy="take encoder: auto, or small-cnn with options: {padding: 1}",
+        )
 
 
 def _nature(channels: int, _: Mapping[str, Any]) -> list[nn.Module]:
@@ -139,6 +167,8 @@ def _impala(channels: int, options: Mapping[str, Any]) -> list[nn.Module]:
 class TokenEncoder(Encoder):
     """A transformer over tokens; 0 is padding, and what is not padding is averaged."""
 
+    orthogonal = False
+
     def __init__(self, part: ObservationPart, features: int, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.tokens = nn.Embedding(part.sizes[0], features, padding_idx=0)
@@ -167,9 +197,9 @@ class TokenEncoder(Encoder):
 class Perceptron(Encoder):
     """One hidden layer on numbers."""
 
-    def __init__(self, part: ObservationPart, features: int) -> None:
+    def __init__(self, part: ObservationPart, features: int, own: Mapping[str, Any]) -> None:
         super().__init__()
-        self.flatten = Flatten(part)
+        self.flatten = Flatten(part, own)
         self.linear = nn.Linear(self.flatten.width, features)
         self.width = features
 
@@ -184,13 +214,16 @@ def make_encoder(part: ObservationPart, shape: PolicyShape) -> Encoder:
         module, _, name = BACKBONES[str(shape.backbone["kind"])].partition(":")
         built: Encoder = getattr(importlib.import_module(module), name)(part, shape)
         return built
+    own: Mapping[str, Any] = shape.options.get("parts", {}).get(part.name, {})
+    kind, features = str(own.get("encoder", shape.encoder)), int(own.get("features", shape.features))
     if part.kind == "tokens":
-        return TokenEncoder(part, shape.features, shape.options)
+        return TokenEncoder(part, features, shape.options)
     if part.kind in ("image", "grid"):
-        if shape.encoder in ("nature-cnn", "impala-cnn", "small-cnn"):
-            return ConvolutionEncoder(part, shape.encoder, shape.features, shape.options)
-        if shape.encoder in ("flatten", "mlp") and part.kind == "image":
-            return Flatten(part) if shape.encoder == "flatten" else Perceptron(part, shape.features)
+        if kind in ("nature-cnn", "impala-cnn", "small-cnn"):
+            return ConvolutionEncoder(part, kind, features, shape.options, own)
+        if kind in ("flatten", "mlp") and (part.kind == "image" or own.get("numbers")):
+            return Flatten(part, own) if kind == "flatten" else Perceptron(part, features, own)
         small = part.kind == "grid" or min(part.shape[1:]) < _NATURE_SIDE
-        return ConvolutionEncoder(part, "small-cnn" if small else "nature-cnn", shape.features, shape.options)
-    return Perceptron(part, shape.features) if shape.encoder == "mlp" else Flatten(part)
+        options = {"padding": 1, **shape.options} if min(part.shape[1:]) < 3 else shape.options
+        return ConvolutionEncoder(part, "small-cnn" if small else "nature-cnn", features, options, own)
+    return Perceptron(part, features, own) if kind == "mlp" else Flatten(part, own)

@@ -8,7 +8,7 @@ names: ``normalizer``, ``encoders``, ``trunk``, ``memory``, ``actor``, ``actor_h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,14 @@ from newgameplus.spaces import ObservationSpec
 __all__ = ["Normalizer", "PolicyAnswer", "PolicyNetwork"]
 
 _CLIP = 10.0
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
 
 
 @dataclass(eq=False)
@@ -46,9 +54,13 @@ class Normalizer(nn.Module):
     The statistics move only in :meth:`update`, never in a forward pass.
     """
 
-    def __init__(self, spec: ObservationSpec, *, active: bool) -> None:
+    def __init__(
+        self, spec: ObservationSpec, *, active: bool, only: Sequence[str] | None = None, clip: float = _CLIP
+    ) -> None:
         super().__init__()
-        self.parts = tuple(part.name for part in spec.parts if part.kind == "vector") if active else ()
+        vectors = tuple(part.name for part in spec.parts if part.kind == "vector") if active else ()
+        self.parts = tuple(name for name in vectors if only is None or name in only)
+        self.clip = clip
         self.count: Tensor
         self.register_buffer("count", torch.tensor(0.0, dtype=torch.float64))
         for number, name in enumerate(self.parts):
@@ -63,12 +75,12 @@ class Normalizer(nn.Module):
         return self.get_buffer(f"mean_{number}"), self.get_buffer(f"variance_{number}")
 
     def forward(self, observations: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the observations with vectors normalized and clipped to -10..10."""
+        """Return the observations with vectors normalized and clipped (to -10..10 unless the blueprint says so)."""
         found = dict(observations)
         for name in self.parts:
             mean, variance = self.statistics(name)
             scaled = (observations[name].float() - mean.float()) * torch.rsqrt(variance.float() + 1e-8)
-            found[name] = scaled.clamp(-_CLIP, _CLIP)
+            found[name] = scaled.clamp(-self.clip, self.clip)
         return found
 
     @torch.no_grad()
@@ -92,7 +104,7 @@ class Normalizer(nn.Module):
 
 
 def _layers(width: int, widths: tuple[int, ...], activation: str) -> tuple[nn.Sequential, int]:
-    make = nn.Tanh if activation == "tanh" else nn.ReLU
+    make = _ACTIVATIONS[activation]
     layers: list[nn.Module] = []
     for after in widths:
         layers += [nn.Linear(width, after), make()]
@@ -111,7 +123,8 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         parts = shape.observations.parts
-        self.normalizer = Normalizer(shape.observations, active=shape.normalize)
+        only, clip = shape.options.get("normalized"), float(shape.options.get("clip", _CLIP))
+        self.normalizer = Normalizer(shape.observations, active=shape.normalize, only=only, clip=clip)
         self.encoders = nn.ModuleList(make_encoder(part, shape) for part in parts)
         width = sum(encoder.width for encoder in self.encoders if isinstance(encoder, Encoder))
         self.trunk, after = _layers(width, shape.trunk, shape.activation)
@@ -120,12 +133,12 @@ class PolicyNetwork(nn.Module):
             cell = nn.GRUCell if shape.memory == "gru" else nn.LSTMCell
             self.memory = cell(after, shape.memory_width)
             after = shape.memory_width
-        self.critic_encoders = nn.ModuleList() if shape.share else nn.ModuleList(make_encoder(p, shape) for p in parts)
-        self.critic_trunk = nn.Sequential() if shape.share else _layers(width, shape.trunk, shape.activation)[0]
+        shared = shape.share or self.memory is not None  # both look at what is remembered
+        self.critic_encoders = nn.ModuleList() if shared else nn.ModuleList(make_encoder(p, shape) for p in parts)
+        self.critic_trunk = nn.Sequential() if shared else _layers(width, shape.trunk, shape.activation)[0]
         self.actor, actor_width = _layers(after, shape.actor, shape.activation)
         self.actor_head = nn.Linear(actor_width, shape.actions.width)
-        critic_in = after if shape.share or self.memory is not None else (shape.trunk[-1] if shape.trunk else width)
-        self.critic, critic_width = _layers(critic_in, shape.critic, shape.activation)
+        self.critic, critic_width = _layers(after, shape.critic, shape.activation)
         self.critic_head = nn.Linear(critic_width, 1)
         self.log_scale: nn.Parameter | None = None
         if shape.actions.kind == "continuous":
@@ -139,9 +152,10 @@ class PolicyNetwork(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.orthogonal_(module.weight, gain)
                 nn.init.zeros_(module.bias)
-        for module in (*self.encoders.modules(), *self.critic_encoders.modules()):
-            if isinstance(module, nn.Linear | nn.Conv2d) and not self.shape.backbone:
-                nn.init.orthogonal_(module.weight.flatten(1) if module.weight.ndim > 2 else module.weight, gain)
+        own = [encoder for encoder in (*self.encoders, *self.critic_encoders) if getattr(encoder, "orthogonal", False)]
+        for module in (part for encoder in own for part in encoder.modules()):
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.orthogonal_(module.weight, gain)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for head, scale in ((self.actor_head, 0.01), (self.critic_head, 1.0)):

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from newgameplus.spaces import ActionSpec, ObservationSpec
 
-__all__ = ["EncoderKind", "PolicyShape"]
+__all__ = ["Activation", "EncoderKind", "PolicyShape"]
 
 EncoderKind = Literal["auto", "flatten", "mlp", "nature-cnn", "impala-cnn", "small-cnn", "transformer"]
+Activation = Literal["tanh", "relu", "leaky-relu", "elu", "gelu", "silu"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class PolicyShape:
         activation: Of trunk, actor and critic.
         normalize: Whether vectors are brought to zero mean and unit variance by statistics kept with the weights.
         log_scale: First log standard deviation of continuous actions.
-        options: What an encoder of its own kind needs (transformer: ``layers``, ``heads``; small-cnn: ``channels``).
+        options: What an encoder of its own kind needs (transformer: ``layers``, ``heads``; small-cnn and impala-cnn:
+            ``channels``; small-cnn: ``padding``). ``parts`` holds, by name, what only one part needs: ``encoder`` and
+            ``features`` of its own, ``scale`` (what an image's intensities are multiplied with instead of 1 / high) and
+            ``numbers`` (true takes the codes of a grid as numbers, not one-hot). ``normalized`` names the vectors that
+            are normalized (all, if it is missing), ``clip`` says at how many deviations they are cut off (10).
         backbone: Name of an encoder that is made by a source (:mod:`newgameplus.pretrained.policy_encoders`), and what
             that needs to build it again; empty for the encoders named above.
     """
@@ -48,7 +53,7 @@ class PolicyShape:
     actor: tuple[int, ...] = (64, 64)
     critic: tuple[int, ...] = (64, 64)
     share: bool = True
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Activation = "tanh"
     normalize: bool = True
     log_scale: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
