@@ -61,6 +61,11 @@ def test_equal_runs_are_not_told_apart(make: Any) -> None:
     assert "No sure difference" in comparison["sentence"] or "not surely above" in comparison["sentence"]
 
 
+def test_runs_that_are_level_are_not_called_ahead(make: Any) -> None:
+    comparison = compare_runs([("a", make()), ("b", make()), ("c", make(skill=0.5, seed=6))])
+    assert comparison["sentence"].startswith("No sure difference: a and b are level, accuracy ")
+
+
 def test_the_first_run_may_be_the_best(make: Any) -> None:
     comparison = compare_runs([("a", make(skill=3.0)), ("b", make(skill=0.5, seed=2)), ("c", make(skill=0.5, seed=3))])
     assert comparison["sentence"].startswith("a is best: ")

@@ -76,6 +76,15 @@ def test_helped(make: Any) -> None:
     assert re.fullmatch(pattern, verdict["sentence"])
 
 
+def test_the_most_frequent_class_alone_gives_no_verdict(make_arms: Any) -> None:
+    arms = [arm for arm in make_arms() if arm.name in ("fine-tuned", "majority")]
+    verdict = compare(arms, skipped={"zero-shot": "only in the fit's own evaluation"})["verdict"]
+    assert verdict["outcome"] == "undecided"
+    assert verdict["against"] == "majority"
+    assert verdict["low"] > 0
+    assert verdict["sentence"].startswith("No verdict, as no other model was held against it: accuracy ")
+
+
 def test_hurt(make: Any) -> None:
     verdict = two(make(clips=600, skill=0.8), make(clips=600, skill=2.5, seed=2))["verdict"]
     assert verdict["outcome"] == "hurt"

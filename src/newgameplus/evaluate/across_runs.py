@@ -174,6 +174,10 @@ def _sentence(comparison: dict[str, Any], first_name: str) -> str:
         surely = [row for row in comparison["runs"][1:] if row["difference"]["accuracy"]["high"] < 0]
         if len(surely) == len(comparison["runs"]) - 1:
             return f"{first_name} is best: {head}, surely above every other run."
+        if level := [
+            row["name"] for row in comparison["runs"][1:] if row["metrics"]["accuracy"]["value"] == accuracy["value"]
+        ]:
+            return f"No sure difference: {first_name} and {', '.join(level)} are level, {head}."
         return f"{first_name} is ahead: {head}, but not surely above every other run."
     difference = best["difference"]["accuracy"]
     gain = f"{signed(difference['value'])} {span(difference)} against {first_name}"

@@ -90,6 +90,8 @@ def _sentence(rows: list[dict[str, Any]]) -> str:
     if best["difference"] is None:
         if all(row["difference"]["high"] < 0 for row in rows[1:]):
             return f"{best['name']} is best: {head}, surely more than in every other run."
+        if level := [row["name"] for row in rows[1:] if row[METRIC]["value"] == best[METRIC]["value"]]:
+            return f"No sure difference: {best['name']} and {', '.join(level)} are level, {head}."
         return f"{best['name']} is ahead: {head}, but not surely above every other run."
     gain = f"{_gain(best['difference'])} against {rows[0]['name']}"
     if best["difference"]["low"] > 0:

@@ -5,7 +5,8 @@ How it is judged, by the paired difference in accuracy between the fine-tuned mo
 - ``helped``: the whole interval lies above 0;
 - ``hurt``: the whole interval lies below 0;
 - ``no gain``: it holds 0 and leaves no room for a gain of 0.03 or more;
-- ``undecided``: it holds 0, but a gain of 0.03 or more is possible: there is too little data to tell.
+- ``undecided``: it holds 0, but a gain of 0.03 or more is possible: there is too little data to tell; or nothing but
+  the most frequent class was there to beat, which any model does.
 
 The best baseline is picked on the test clips themselves, which favours the baseline: the verdict errs on the modest
 side. Where classes are imbalanced (the largest has over 4 times the clips of the smallest), accuracy can hide what
@@ -71,8 +72,11 @@ def judge(evaluation: dict[str, Any]) -> dict[str, Any]:
         return _unjudged(evaluation, reference)
     best = _best(baselines, "accuracy")
     difference = best["difference"]["accuracy"]
-    outcome = _outcome(difference)
-    sentence = f"{_OPENINGS[outcome]}: {_accuracy(reference, evaluation)}, {_against(difference, best, 'accuracy')}"
+    outcome, opening = _outcome(difference), ""
+    if outcome == "helped" and evaluation["skipped"] and all(row["name"] == "majority" for row in baselines):
+        outcome, opening = "undecided", "No verdict, as no other model was held against it"
+    sentence = f"{opening or _OPENINGS[outcome]}: {_accuracy(reference, evaluation)}, "
+    sentence += _against(difference, best, "accuracy")
     if evaluation["imbalanced"]:
         sentence += f"; {_macro(reference, baselines)}"
     return {
