@@ -14,7 +14,14 @@ from tests.small_backbone import same_weights
 from tests.small_tiles import FACTS, KINDS, batch_of, logits_of, random_scan, random_wishes, small_model
 
 from newgameplus.errors import NewGamePlusError, PretrainedModelError, RunError
-from newgameplus.pretrained.tile_model import TileFacts, load_start, load_tile_model, meaning_table, save_tile_model
+from newgameplus.pretrained.tile_model import (
+    TileFacts,
+    list_tile_models,
+    load_start,
+    load_tile_model,
+    meaning_table,
+    save_tile_model,
+)
 
 
 @pytest.fixture
@@ -141,3 +148,13 @@ def test_kinds_of_keys_count_as_keys() -> None:
     assert table[0].tolist() == [float(kind == "key") for kind in KINDS]
     assert table[1].sum() == 0
     assert meaning_table((), KINDS).shape == (0, len(KINDS))
+
+
+def test_bundled_tile_models_are_listed_without_loading_them() -> None:
+    listed = {model["name"]: model for model in list_tile_models()}
+    loaded = load_start("bundled:tiles")
+    card = listed["bundled:tiles"]
+    assert card["parameters"] == loaded.parameters
+    assert card["tiles"] == len(loaded.tiles)
+    assert card["license"] == "Apache-2.0"
+    assert card["description"]

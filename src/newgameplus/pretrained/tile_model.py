@@ -18,7 +18,7 @@ from newgameplus.pretrained.tile_network import TileNetwork, TileNetworkShape
 from newgameplus.pretrained.tile_tokens import TileTokens
 from newgameplus.tensors import load_tensors, save_tensors
 
-__all__ = ["TileFacts", "TileModel", "TilePredictor", "load_tile_model", "save_tile_model"]
+__all__ = ["TileFacts", "TileModel", "TilePredictor", "list_tile_models", "load_tile_model", "save_tile_model"]
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 _OPTIONS = ("revision",)
@@ -176,6 +176,26 @@ def load_tile_model(
         message = f"the weights do not fit the card: {reason}"
         raise error(message, source=str(folder / WEIGHTS), remedy=remedy) from reason
     return model, content
+
+
+def list_tile_models() -> list[dict[str, Any]]:
+    """Return what is known of the tile models that come with the package, as plain data.
+
+    Raises:
+        PretrainedModelError: A card is damaged.
+    """
+    found = []
+    for path in sorted(Path(__file__).with_name("weights").glob(f"*/{CARD}")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            facts = content["facts"]
+            about = {"license": facts["license"], "description": facts["description"], "tiles": len(content["tiles"])}
+            same = ("name", "parameters", "digest", "measures", "meanings")
+            found.append({key: content[key] for key in same} | {"modality": "tiles"} | about)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = "install New Game+ again: its files are damaged"
+            raise PretrainedModelError(f"this card is damaged ({error})", source=str(path), remedy=remedy) from error
+    return found
 
 
 def load_start(name: str, *, fresh: bool = False, options: Mapping[str, Any] | None = None) -> TileModel:
