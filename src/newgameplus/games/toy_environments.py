@@ -1,0 +1,5 @@
+"""Tiny games to learn from."""
+
+
+def register() -> None:
+    """Register."""
