@@ -23,7 +23,7 @@ from newgameplus.evaluate.metrics import METRICS, Floats, Sums
 from newgameplus.evaluate.predictions import check_paired, check_predictions
 from newgameplus.shapes import Predictions
 
-__all__ = ["FEWEST_GROUPS", "Bootstrap", "Interval", "difference", "interval"]
+__all__ = ["FEWEST_GROUPS", "Bootstrap", "Interval", "difference", "interval", "interval_ends"]
 
 FEWEST_GROUPS = 5
 """With fewer groups than this an interval comes with a caution."""
@@ -141,19 +141,49 @@ class Bootstrap:
             resampled: float64 [resamples].
             lowest: The least that is possible: 0 for a metric, -1 for a difference; the most is 1.
         """
-        from scipy.special import stdtrit  # type: ignore[import-untyped]
-
         if self.units < 2:
             return Interval(value, value, value, self.level, self.groups, self.resamples, self.caution)
-        reach = float(stdtrit(self.units - 1, (1 + self.level) / 2)) * sqrt(self.units / (self.units - 1))
-        if self.units < FEWEST_GROUPS:
-            error = float(resampled.std())
-            ends = np.clip([value - reach * error, value + reach * error], lowest, 1.0)
-        else:
-            tail = NormalDist().cdf(-reach)
-            ends = np.quantile(resampled, [tail, 1 - tail])
-        low, high = min(float(ends[0]), value), max(float(ends[1]), value)
-        return Interval(value, low, high, self.level, self.groups, self.resamples, self.caution)
+        growth = self.units / (self.units - 1)
+        low, high = interval_ends(
+            np.float64(value), resampled, self.level, freedom=self.units - 1, growth=growth, lowest=lowest, highest=1.0
+        )
+        return Interval(value, float(low), float(high), self.level, self.groups, self.resamples, self.caution)
+
+
+def interval_ends(
+    value: Any,
+    resampled: Floats,
+    level: float,
+    *,
+    freedom: int,
+    growth: float,
+    lowest: float = -np.inf,
+    highest: float = np.inf,
+) -> tuple[Floats, Floats]:
+    """Return where intervals around numbers begin and end; each holds its number.
+
+    Args:
+        value: float64 [...]: the numbers on all data.
+        resampled: float64 [resamples, ...]: the same in every resample.
+        level: Of the intervals.
+        freedom: Degrees of freedom: units that were resampled, less one for each stratum; at least 1.
+        growth: Units over degrees of freedom: by how much resampling understates the variance.
+        lowest: The least that is possible; only for the few units that percentiles do not serve.
+        highest: The most that is possible, likewise.
+
+    Returns:
+        Lower and upper ends, each float64 [...].
+    """
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * sqrt(growth)
+    if freedom + 1 < FEWEST_GROUPS:
+        error = resampled.std(axis=0)
+        low, high = np.clip([value - reach * error, value + reach * error], lowest, highest)
+    else:
+        tail = NormalDist().cdf(-reach)
+        low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return np.minimum(low, value), np.maximum(high, value)
 
 
 def interval(
