@@ -20,9 +20,10 @@ from newgameplus.errors import PretrainedModelError
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ObservationPart
 
-__all__ = ["BACKBONES", "Encoder", "make_encoder"]
+__all__ = ["BACKBONES", "NATURE_SIDE", "Encoder", "make_encoder"]
 
-_NATURE_SIDE = 36
+NATURE_SIDE = 36
+"""Smallest side of a picture for ``nature-cnn``."""
 #: Encoders that sources bring: ``module:function`` of a part and the backbone's facts that returns an Encoder.
 BACKBONES: dict[str, str] = {
     "transformers": "newgameplus.pretrained.policy_transformers:build_encoder",
@@ -55,11 +56,11 @@ class Flatten(Encoder):
     def forward(self, values: Tensor) -> Tensor:
         """Turn [batch, ...] into float32 [batch, width]."""
         if not self.sizes:
-            found = values.float().flatten(1)
+            found = values.to(torch.get_default_dtype()).flatten(1)
             return found if self.scale == 1.0 else found * self.scale
         numbers = values.long().reshape(len(values), -1)
         parts = [functional.one_hot(numbers[:, n], size) for n, size in enumerate(self.sizes)]
-        return torch.cat(parts, dim=1).float()
+        return torch.cat(parts, dim=1).to(torch.get_default_dtype())
 
 
 def _scale(part: ObservationPart, own: Mapping[str, Any]) -> float:
@@ -83,7 +84,7 @@ class Pixels(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.sizes:
-            return values.float() * self.scale
+            return values.to(torch.get_default_dtype()) * self.scale
         batch, _, height, width = values.shape
         starts: Tensor = self.starts  # type: ignore[assignment]
         places = values.long() + starts[:, None, None]
@@ -116,7 +117,7 @@ class ConvolutionEncoder(Encoder):
 
 def _check_size(part: ObservationPart, kind: str, options: Mapping[str, Any]) -> None:
     """Raise if a network's convolutions would leave nothing of a picture."""
-    least = {"nature-cnn": _NATURE_SIDE, "impala-cnn": 1}.get(kind, 0)
+    least = {"nature-cnn": NATURE_SIDE, "impala-cnn": 1}.get(kind, 0)
     if kind == "small-cnn":
         least = 1 + (2 - 2 * int(options.get("padding", 0))) * len(options.get("channels", (16,)))
     if min(part.shape[1:]) < least:
@@ -189,7 +190,7 @@ class TokenEncoder(Encoder):
         padding = padding & ~padding.all(dim=1, keepdim=True)  # a row of nothing but padding must not become NaN
         embedded = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
         found = self.layers(embedded, src_key_padding_mask=padding)
-        kept = (~padding).float().unsqueeze(-1)
+        kept = (~padding).to(found.dtype).unsqueeze(-1)
         averaged: Tensor = (found * kept).sum(dim=1) / kept.sum(dim=1)
         return averaged
 
@@ -223,7 +224,7 @@ def make_encoder(part: ObservationPart, shape: PolicyShape) -> Encoder:
             return ConvolutionEncoder(part, kind, features, shape.options, own)
         if kind in ("flatten", "mlp") and (part.kind == "image" or own.get("numbers")):
             return Flatten(part, own) if kind == "flatten" else Perceptron(part, features, own)
-        small = part.kind == "grid" or min(part.shape[1:]) < _NATURE_SIDE
+        small = part.kind == "grid" or min(part.shape[1:]) < NATURE_SIDE
         options = {"padding": 1, **shape.options} if min(part.shape[1:]) < 3 else shape.options
         return ConvolutionEncoder(part, "small-cnn" if small else "nature-cnn", features, options, own)
     return Perceptron(part, features, own) if kind == "mlp" else Flatten(part, own)

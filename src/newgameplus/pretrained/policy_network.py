@@ -77,9 +77,11 @@ class Normalizer(nn.Module):
     def forward(self, observations: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the observations with vectors normalized and clipped (to -10..10 unless the blueprint says so)."""
         found = dict(observations)
+        kind = torch.get_default_dtype()  # float32, unless a proof asks for more
         for name in self.parts:
             mean, variance = self.statistics(name)
-            scaled = (observations[name].float() - mean.float()) * torch.rsqrt(variance.float() + 1e-8)
+            values = observations[name].to(kind)
+            scaled = (values - mean.to(kind)) * torch.rsqrt(variance.to(kind) + 1e-8)
             found[name] = scaled.clamp(-self.clip, self.clip)
         return found
 
