@@ -21,7 +21,7 @@ from newgameplus.recipe_scene import SceneTrainSettings
 from newgameplus.train import tile_loop
 from newgameplus.train.levels import LevelBook, LevelExample
 from newgameplus.train.loop import TrainingResult
-from newgameplus.train.self_training import SelfTraining, mix_levels, round_checkpoint, self_train
+from newgameplus.train.self_training import SelfTraining, even_out, mix_levels, round_checkpoint, self_train
 from newgameplus.train.tile_loop import TileTraining, train_tiles
 
 FAST = SceneTrainSettings(steps=8, batch_size=4, check_every=4, patience=None, threads=1, learning_rate=0.01)
@@ -157,6 +157,23 @@ def test_verified_levels_get_their_share_and_no_more_than_maps(verified: int, sh
     assert weights[3] == pytest.approx(2 * weights[0])  # a map of twice the columns is seen twice as often, as before
     assert mixed.measures == maps.measures
     assert mix_levels(maps, [], share) is maps
+
+
+def test_levels_as_hard_as_the_maps_count_for_more_than_many_easy_ones() -> None:
+    maps = np.arange(1.0, 9.0)
+    easy, hard = [1.0] * 9, [8.0]
+    factors = even_out(maps, np.array([*easy, *hard, np.nan]))
+    assert factors[:9] == pytest.approx(0.25 / 0.9)
+    assert factors[9] == pytest.approx(0.25 / 0.1)
+    assert factors[10] == 1.0
+    assert even_out(maps, np.array([1.0] * 99 + [8.0]))[-1] == 4.0  # a single one is not learned by heart
+    assert even_out(maps, maps) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("maps", [[], [np.nan], [3.0, 3.0]])
+def test_maps_that_tell_nothing_change_little(maps: list[float]) -> None:
+    assert even_out(np.array(maps), np.array([3.0, 3.0])) == pytest.approx(1.0)
+    assert len(even_out(np.array(maps), np.zeros(0))) == 0
 
 
 def follows(level: Level) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,15 @@ from newgameplus.scenarios.scene_data import SceneGame
 from newgameplus.scenarios.scene_makers import draw_sizes, make_sampler, sample_raw
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelExample
+from newgameplus.train.self_training import even_out
 
 __all__ = ["SelfMade", "describe_rounds"]
 
 Round = dict[str, int]
 _CHUNK = 48
 """Levels made between two savings."""
+_EVENED = "difficulty"
+"""What verified levels should be spread over as the maps are."""
 _NODES = 20_000
 """States that the solver may look at for one level: one that takes longer to prove is not learned from."""
 
@@ -54,6 +57,9 @@ class SelfMade:
         self.rounds: list[Round] = []
         self._pool: list[tuple[Level, Answer]] = []
         self._nearest = NearestLevels(self.game.known)
+        maps = [(self.game.levels[n], self.game.answers[n]) for n in self.game.train] if self.game.answers else []
+        hard = [measure(level, [_EVENED], answer)[_EVENED] for level, answer in maps]
+        self._difficulties = np.array(hard, np.float64)
 
     def gather(self, number: int) -> list[LevelExample]:
         """Return the verified levels of a round and of those before it as examples, with their mirror images.
@@ -80,7 +86,13 @@ class SelfMade:
         told = {"made": made, "playable": playable, "new": fresh, "learned": len(self._pool) - before}
         self.rounds.append(told)
         progress.say(f"  {describe_rounds(self.arm, [told], number)}; {len(self._pool)} in all")
-        return [example for level, answer in self._pool for example in self._examples(level, answer)]
+        hard = np.array([measure(level, [_EVENED], answer)[_EVENED] for level, answer in self._pool], np.float64)
+        factors = even_out(self._difficulties, hard).tolist()
+        return [
+            example
+            for (level, answer), factor in zip(self._pool, factors, strict=True)
+            for example in self._examples(level, answer, factor)
+        ]
 
     def _seed(self, number: int, chunk: int) -> int:
         words = (self.recipe.seed, zlib.crc32(self.arm.encode()), number, chunk)
@@ -106,10 +118,11 @@ class SelfMade:
         nodes = min(self.recipe.generate.solver_nodes, _NODES)
         return judge(levels, self.game.rules, Budget(nodes=nodes), title)
 
-    def _examples(self, level: Level, answer: Answer) -> list[LevelExample]:
+    def _examples(self, level: Level, answer: Answer, factor: float) -> list[LevelExample]:
         values = measure(level, self.game.measures, answer)
         mirror = self.recipe.data.mirror == "auto"
-        return self.game.images(level, answer.proof, values, self.recipe.data.scan, mirror=mirror)
+        images = self.game.images(level, answer.proof, values, self.recipe.data.scan, mirror=mirror)
+        return [replace(image, weight=factor * image.scan.shape[0]) for image in images]
 
 
 def describe_rounds(arm: str, rounds: Sequence[Round], first: int = 1) -> str:

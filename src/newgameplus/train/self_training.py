@@ -6,8 +6,9 @@ expert iteration (Anthony, Tian and Barber 2017, arXiv 1705.08439) with a solver
 (Gulcehre et al. 2023, arXiv 2308.08998) with a proof for the reward; for levels, Torrado et al. 2020 (arXiv 1910.01603)
 added playable levels of a GAN to its training set, and Todd et al. 2023 (arXiv 2302.05817) define novelty so.
 
-A model that learns from what it made may drift from its maker's style and lose variety. So the maps keep a fixed share
-of the windows in every round, and no verified level is seen more often than a map.
+A model that learns from what it made may drift from its maker's style and lose variety, and as easy levels pass the
+solver more often, it would make ever easier ones. So maps keep a share of the windows in every round, verified levels
+are not seen more often than maps, and those as hard as the maps count for more than the many easy ones.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from newgameplus import progress
 from newgameplus.train.levels import LevelBook, LevelExample
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.tile_loop import TileTraining
 
-__all__ = ["SelfTraining", "Teach", "mix_levels", "round_checkpoint", "self_train"]
+__all__ = ["SelfTraining", "Teach", "even_out", "mix_levels", "round_checkpoint", "self_train"]
 
 Rows = list[dict[str, Any]]
+_QUANTILES = (0.25, 0.5, 0.75)
+_MOST = 4.0
+"""Most that a rare kind of verified level counts, in common ones: a few must not be learned by heart."""
 OnCheck = Callable[[Rows], None] | None
 Teach = Callable[[TileTraining, OnCheck], TrainingResult]
 """Trains a model as told, or goes on from its checkpoint; its network can make levels afterwards."""
@@ -67,7 +74,7 @@ def self_train(teach: Teach, training: TileTraining, plan: SelfTraining, on_chec
     done = teach(training, on_check)
     for number in range(1, plan.rounds + 1):
         verified = plan.gather(number)
-        arm = f"{training.arm}.round-{number}"
+        arm = f"{training.arm}, round {number}"
         part = replace(
             training,
             arm=arm,
@@ -109,6 +116,28 @@ def mix_levels(book: LevelBook, verified: Sequence[LevelExample], share: float) 
         return book
     share = min(share, len(verified) / (len(verified) + len(book.examples)))
     return replace(book, examples=[*_weighted(book.examples, 1.0 - share), *_weighted(verified, share)])
+
+
+def even_out(maps: npt.NDArray[np.float64], verified: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how much each verified level should count so that they are spread as the maps are, by quarters.
+
+    Args:
+        maps: [maps]: a measure of the maps, such as their difficulty; NaN where it is unknown.
+        verified: [levels]: the same of the verified levels.
+
+    Returns:
+        float64 [levels], at most 4; 1 where the measure is unknown.
+    """
+    known, measured = maps[np.isfinite(maps)], np.isfinite(verified)
+    factors = np.ones(len(verified))
+    if not len(known) or not measured.any():
+        return factors
+    edges = np.quantile(known, _QUANTILES)
+    quarters = np.digitize(verified[measured], edges)
+    wanted = np.bincount(np.digitize(known, edges), minlength=len(edges) + 1) / len(known)
+    there = np.bincount(quarters, minlength=len(edges) + 1) / len(quarters)
+    factors[measured] = np.minimum(_MOST, wanted[quarters] / there[quarters])
+    return factors
 
 
 def _weighted(examples: Sequence[LevelExample], share: float) -> list[LevelExample]:
