@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from newgameplus import cli_scenes
+from newgameplus import cli_agent, cli_scenes
 from newgameplus.cli_text import PREDICTION_FORMS, comparison_text, evaluation_text, finished, plan_text
 from newgameplus.console import Answered, answer
 from newgameplus.console import run as run_app
@@ -29,7 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 record_app = typer.Typer(
-    help="Record labelled clips out of a game engine.", no_args_is_help=True, rich_markup_mode=None
+    help="Record labelled clips out of a game engine, or episodes of any environment.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(record_app, name="record")
 
@@ -88,14 +90,22 @@ def record_doom(
     answer("record", as_json, work, lambda: "go on with the same command and --resume")
 
 
+record_app.command("env")(cli_agent.record_env)
+
+
 @app.command()
 def init(
-    scenario: Annotated[str, typer.Argument(help="behavior or scene")],
-    data: Annotated[Path, typer.Argument(help="Labelled clips (behavior), or a map or a folder of maps (scene).")],
+    scenario: Annotated[str, typer.Argument(help="behavior, scene or agent")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Labelled clips (behavior), or a map or a folder of maps (scene).")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the run folder.")] = "",
     legend: Annotated[
         Path | None, typer.Option(help="Scenes: JSON file that says what characters of text maps stand for.")
     ] = None,
+    env: Annotated[str | None, typer.Option("--env", help="Agents: Gymnasium id or factory of the game.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="Agents: KEY=VALUE of the environment.")] = None,
+    demos: Annotated[Path | None, typer.Option("--demos", help="Agents: demonstrations to start from.")] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
@@ -103,8 +113,12 @@ def init(
 
     def work() -> Answered:
         from newgameplus import verbs
+        from newgameplus.cli_agent_text import read_options
 
-        text = verbs.init(scenario, data, name=name, skip_bad=skip_bad, legend=legend)
+        text = verbs.init(
+            scenario, demos if data is None else data, name=name, skip_bad=skip_bad, legend=legend, environment=env,
+            options=read_options(option),
+        )  # fmt: skip
         return {"recipe": text}, text.rstrip("\n")
 
     answer("init", as_json, work)
@@ -131,6 +145,9 @@ def check(
 def fit(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<date>-<name>.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="What to start from, instead of the recipe's: run:FOLDER, sb3:FILE ...")
+    ] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
@@ -139,7 +156,7 @@ def fit(
     def work() -> Answered:
         from newgameplus import verbs
 
-        return finished(verbs.fit(recipe, out, skip_bad=skip_bad))
+        return finished(verbs.fit(recipe, out, start=start, skip_bad=skip_bad))
 
     answer("fit", as_json, work, lambda: "run the same command again")
 
@@ -168,16 +185,22 @@ def evaluate(
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Behavior: label file inside the folder.")] = None,
     samples: Annotated[int | None, typer.Option(help="Scene: levels to make for the raw figures.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Scene: the same seed makes the same levels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Scene, agent: the same seed makes the same levels, games.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Agent: a game to play; may be repeated.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Agent: episodes on each game.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a saved run: on any labelled clips, or by the levels it makes."""
+    """Evaluate a saved run: on any labelled clips, by the levels it makes, or by the games it plays."""
 
     def work() -> Answered:
         from newgameplus import verbs
 
-        evaluation = verbs.evaluate(run, data, labels=labels, skip_bad=skip_bad, samples=samples, seed=seed)
+        games, clips = _games(on, data, more)
+        evaluation = verbs.evaluate(
+            run, clips, labels=labels, skip_bad=skip_bad, samples=samples, seed=seed, games=games, episodes=episodes
+        )
         left_out = f"\nleft out {len(evaluation['left_out'])} clips" if evaluation.get("left_out") else ""
         written = f"\nwritten to {evaluation['written_to']}" if "written_to" in evaluation else ""
         return evaluation, f"{evaluation_text(evaluation)}{left_out}{written}"
@@ -185,8 +208,21 @@ def evaluate(
     answer("evaluate", as_json, work)
 
 
+def _games(on: list[str] | None, data: Path | None, more: list[str] | None) -> tuple[list[str] | None, Path | None]:
+    """Let games follow one --on: ``ngp evaluate RUN --on OLD NEW``; without --on the second word names clips."""
+    if on is None:
+        if more:
+            raise RunError(
+                f"what are these: {', '.join(more)}?", source="command line", remedy="see ngp evaluate --help"
+            )
+        return None, data
+    return [*on, *([str(data)] if data is not None else []), *(more or [])], None
+
+
 app.command("generate")(cli_scenes.generate)
 app.command("check-scenes")(cli_scenes.check_scenes)
+app.command("play")(cli_agent.play)
+app.command("surgery")(cli_agent.surgery)
 
 
 @app.command()

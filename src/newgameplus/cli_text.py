@@ -65,6 +65,10 @@ def evaluation_text(evaluation: Mapping[str, Any]) -> str:
         from newgameplus.evaluate.scene_tables import scene_table
 
         return scene_table(evaluation)
+    if evaluation.get("scenario") == "agent":
+        from newgameplus.evaluate.agent_tables import agent_table
+
+        return agent_table(evaluation)
     from newgameplus.evaluate.tables import text_table
 
     return text_table(dict(evaluation))
@@ -76,6 +80,10 @@ def comparison_text(comparison: Mapping[str, Any]) -> str:
         from newgameplus.evaluate.scene_runs import scene_runs_table
 
         return scene_runs_table(comparison)
+    if comparison.get("scenario") == "agent":
+        from newgameplus.evaluate.agent_runs import agent_runs_table
+
+        return agent_runs_table(comparison)
     from newgameplus.evaluate.across_runs import comparison_table
 
     return comparison_table(dict(comparison))
@@ -86,7 +94,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     left_out = "".join(f"  left out   {p['source']}: {p['message']}\n" for p in plan["left_out"][:_MOST_LEFT_OUT])
     more = len(plan["left_out"]) - _MOST_LEFT_OUT
     left_out += f"  left out   ... and {more:,} more (all with --json)\n" if more > 0 else ""
-    told = _scene_plan(plan) if plan.get("scenario") == "scene" else _behavior_plan(plan)
+    plans = {"scene": _scene_plan, "agent": _agent_plan}
+    told = plans.get(str(plan.get("scenario")), _behavior_plan)(plan)
     return f"no problems found{' in the rest' if left_out else ''}\n{left_out}{told}"
 
 
@@ -118,6 +127,28 @@ def _scene_plan(plan: Mapping[str, Any]) -> str:
         "measures": ", ".join(plan["measures"]) or "none",
         "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
         "training": f"{plan['steps']:,} steps of {plan['batch_size']} windows; {plan['tokens']:,} tiles to learn from",
+        "estimates": (
+            f"{plan['estimated_seconds'] / 60:.1f} min with all baselines, "
+            f"{plan['estimated_memory_bytes'] / 2**20:,.0f} MiB of memory, "
+            f"{plan['estimated_disk_bytes'] / 2**20:,.0f} MiB of disk"
+        ),
+    }
+    lines = [line for name, text in rows.items() for line in wrap(f"  {name:<10} {text}", " " * 13)]
+    lines += [line for note in plan["notes"] for line in wrap(f"  {'note':<10} {note}", " " * 13)]
+    return "\n".join(lines)
+
+
+def _agent_plan(plan: Mapping[str, Any]) -> str:
+    from newgameplus.evaluate.tables import wrap
+
+    shown = plan["demonstrations"]
+    demonstrations = f"{shown['learned']} to learn from ({shown['steps']:,} steps), {shown['held_out']} held out"
+    rows = {
+        "game": f"{plan['environment']}, {plan['game_steps_per_second']:,} steps/s here",
+        "policy": "; ".join(plan["spaces"]),
+        "examples": demonstrations if shown["learned"] else "no demonstrations",
+        "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
+        "training": f"{plan['steps']:,} steps of the game; retention: {', '.join(plan['retention']) or 'none'}",
         "estimates": (
             f"{plan['estimated_seconds'] / 60:.1f} min with all baselines, "
             f"{plan['estimated_memory_bytes'] / 2**20:,.0f} MiB of memory, "

@@ -19,11 +19,12 @@ from newgameplus.scenarios import known_names, open_scenario
 __all__ = ["fit", "read_recipe", "resume"]
 
 
-def read_recipe(recipe: AnyRecipe | str | Path, *, skip_bad: bool = False) -> AnyRecipe:
+def read_recipe(recipe: AnyRecipe | str | Path, *, start: str | None = None, skip_bad: bool = False) -> AnyRecipe:
     """Return a recipe as given, or read from a file with all registries' names checked.
 
     Args:
         recipe: A recipe, or the path of one.
+        start: Set ``model.start``, whatever the recipe says.
         skip_bad: Set ``data.skip_bad``, whatever the recipe says.
     """
     if isinstance(recipe, str | Path):
@@ -31,15 +32,24 @@ def read_recipe(recipe: AnyRecipe | str | Path, *, skip_bad: bool = False) -> An
     if skip_bad:
         data = recipe.data.model_copy(update={"skip_bad": True})
         recipe = recipe.model_copy(update={"data": data})
+    if start is not None:
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": start})})
     return recipe
 
 
-def fit(recipe: AnyRecipe | str | Path, out: str | Path | None = None, *, skip_bad: bool = False) -> Run:
+def fit(
+    recipe: AnyRecipe | str | Path,
+    out: str | Path | None = None,
+    *,
+    start: str | None = None,
+    skip_bad: bool = False,
+) -> Run:
     """Fine-tune as a recipe says, with every baseline and a verdict.
 
     Args:
         recipe: A recipe, or the path of one.
         out: Run folder; by default ``<runs>/<date>-<name>``.
+        start: What to start from, whatever the recipe says: ``run:FOLDER``, ``sb3:FILE.zip`` ...
         skip_bad: Leave out data that cannot be read, whatever the recipe says.
 
     Returns:
@@ -48,7 +58,7 @@ def fit(recipe: AnyRecipe | str | Path, out: str | Path | None = None, *, skip_b
     Raises:
         NewGamePlusError: Something in the recipe, the data or on the disk stands in the way; it says what to do.
     """
-    run = Run.create(read_recipe(recipe, skip_bad=skip_bad), Path(out) if out is not None else None)
+    run = Run.create(read_recipe(recipe, start=start, skip_bad=skip_bad), Path(out) if out is not None else None)
     try:
         return _carry_on(run)
     except NewGamePlusError:

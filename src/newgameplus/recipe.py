@@ -1,8 +1,8 @@
 """The recipe: what to do, strictly checked as a whole before anything runs.
 
-A recipe is YAML or Python. Its ``scenario`` says which schema it follows: :class:`Recipe` (behavior) or
-:class:`SceneRecipe`. Unknown keys are answered with the nearest known one, and all errors come at once, each with its
-line in the file. Times and shares that a recipe leaves out have defaults; the resolved recipe writes them all out.
+A recipe is YAML or Python. Its ``scenario`` says which schema it follows: :class:`Recipe` (behavior),
+:class:`SceneRecipe` or :class:`AgentRecipe`. Unknown keys are answered with the nearest known one, and all errors come
+at once, each with its line in the file. What a recipe leaves out has a default; the resolved recipe writes out all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from newgameplus.errors import Problem, RecipeError, raise_problems
+from newgameplus.recipe_agent import (
+    AgentAdaptSettings,
+    AgentDataSettings,
+    AgentEvaluateSettings,
+    AgentModelSettings,
+    AgentRecipe,
+    AgentTrainSettings,
+    CloneSettings,
+    EnvironmentSettings,
+    RetentionSettings,
+    RetentionTerm,
+)
 from newgameplus.recipe_behavior import (
     AdaptSettings,
     DataSettings,
@@ -41,14 +53,24 @@ from newgameplus.recipe_schema import PathMark, StepSettings, path_mark
 __all__ = [
     "SCHEMAS",
     "AdaptSettings",
+    "AgentAdaptSettings",
+    "AgentDataSettings",
+    "AgentEvaluateSettings",
+    "AgentModelSettings",
+    "AgentRecipe",
+    "AgentTrainSettings",
     "AnyRecipe",
+    "CloneSettings",
     "ControlSettings",
     "DataSettings",
+    "EnvironmentSettings",
     "EvaluateSettings",
     "GenerateSettings",
     "KnownNames",
     "ModelSettings",
     "Recipe",
+    "RetentionSettings",
+    "RetentionTerm",
     "SceneAdaptSettings",
     "SceneDataSettings",
     "SceneEvaluateSettings",
@@ -65,11 +87,13 @@ __all__ = [
     "recipe_settings",
 ]
 
-AnyRecipe = Recipe | SceneRecipe
+AnyRecipe = Recipe | SceneRecipe | AgentRecipe
 """A recipe of any scenario."""
 Known = KnownNames | Callable[[str], KnownNames]
 """Known names, or what gives them for a scenario."""
-SCHEMAS: Mapping[str, type[Recipe] | type[SceneRecipe]] = MappingProxyType({"behavior": Recipe, "scene": SceneRecipe})
+SCHEMAS: Mapping[str, type[Recipe] | type[SceneRecipe] | type[AgentRecipe]] = MappingProxyType(
+    {"behavior": Recipe, "scene": SceneRecipe, "agent": AgentRecipe}
+)
 """Schema of each scenario's recipe."""
 
 _MOST_VALUES = 200_000
@@ -88,7 +112,7 @@ def load_recipe(path: str | Path, known: Known | None = None) -> AnyRecipe:
         RecipeError: With every problem in the file at once.
     """
     path = Path(path)
-    remedy = "write one with: ngp init behavior CLIPS > recipe.yaml, or ngp init scene MAPS > recipe.yaml"
+    remedy = "write one with: ngp init behavior CLIPS, ngp init scene MAPS, or ngp init agent --env ID > recipe.yaml"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -121,6 +145,8 @@ def _absolute(value: Any, mark: PathMark, folder: Path, source: str) -> Any:
     """Return a path as an absolute one, and whatever is no path as it is."""
     if not isinstance(value, str):
         return value
+    if mark.prefixes:
+        return _absolute_after_prefix(value, mark, folder)
     text, colon, function = value.partition(":") if mark.or_name and ".py:" in value else (value, "", "")
     try:
         path = (folder / Path(text).expanduser()).resolve()
@@ -129,6 +155,18 @@ def _absolute(value: Any, mark: PathMark, folder: Path, source: str) -> Any:
         message = f"{value!r} cannot be a path: {error}"
         raise RecipeError(message, source=source, remedy="correct the path in the recipe") from error
     return f"{path}{colon}{function}" if is_path else value
+
+
+def _absolute_after_prefix(value: str, mark: PathMark, folder: Path) -> str:
+    """Return ``source:path`` with an absolute path if there is something at it, and anything else as it is."""
+    prefix, colon, rest = value.partition(":")
+    if not colon or prefix not in mark.prefixes:
+        return value
+    try:
+        path = (folder / Path(rest).expanduser()).resolve()
+        return f"{prefix}:{path}" if path.exists() else value
+    except (ValueError, RuntimeError, OSError):
+        return value
 
 
 def parse_recipe(text: str, source: str = "recipe", known: Known | None = None) -> AnyRecipe:
@@ -236,6 +274,9 @@ def recipe_settings(recipe: AnyRecipe) -> dict[str, Any]:
 
 def _file_name(value: Any) -> Any:
     """Return the name of a file without its folder, and whatever is no path as it is."""
+    if isinstance(value, str) and ":/" in value:  # source:/folder/file
+        prefix, _, rest = value.partition(":")
+        return f"{prefix}:{Path(rest).name}"
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 

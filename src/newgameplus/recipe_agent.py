@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _PROGRAMS = (".py",)
+_SOURCES = ("run", "sb3", "checkpoint", "behavior", "transformers")
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1e9)]
 
@@ -81,7 +82,7 @@ class AgentDataSettings(Strict):
 class AgentModelSettings(Strict):
     """Where to start from, and how a network that starts anew is built."""
 
-    start: str = "fresh"
+    start: Annotated[str, PathMark(or_name=True, prefixes=_SOURCES)] = "fresh"
     """``fresh``, ``bundled:NAME``, ``run:FOLDER``, ``sb3:FILE.zip``, ``checkpoint:FILE``, ``behavior:FOLDER`` or
     ``transformers:NAME-OR-FOLDER``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)

@@ -24,7 +24,8 @@ from newgameplus.recipe_schema import path_mark
 __all__ = ["Explainer", "KnownNames", "did_you_mean", "node_size"]
 
 KnownNames = Mapping[str, Sequence[str]]
-"""Names that registries know, by dotted key: ``{"adapt.strategy": ["probe", ...]}``; ``tile:*`` stands for many."""
+"""Names that registries know, by dotted key: ``{"adapt.strategy": ["probe", ...]}``; ``tile:*`` stands for many; a key
+``*`` for every section of a list."""
 Keys = tuple[str, ...]
 
 _SHORT = reprlib.Repr()
@@ -102,6 +103,9 @@ class Explainer:
         problems: list[Problem] = []
         for dotted, names in known.items():
             keys = tuple(dotted.split("."))
+            if "*" in keys:
+                problems += self._unknown_in_list(keys, names)
+                continue
             value: Any = self.content
             for part in keys:
                 value = value.get(part) if isinstance(value, dict) else None
@@ -113,6 +117,21 @@ class Explainer:
                 remedy = f"{did_you_mean(name, names)}known: {', '.join(names)}"
                 line = self.lines.get((*keys, str(number))) if isinstance(value, list) else None
                 where = f"{self.source}:{line} ({dotted})" if line else self.where(keys)
+                problems.append(Problem(f"{_short(name)} is not known", where, remedy))
+        return problems
+
+    def _unknown_in_list(self, keys: Keys, names: Sequence[str]) -> list[Problem]:
+        """Look at one key of every section of a list: ``retention.terms.*.kind``."""
+        place = keys.index("*")
+        items: Any = self.content
+        for part in keys[:place]:
+            items = items.get(part) if isinstance(items, dict) else None
+        problems = []
+        for number, item in enumerate(items if isinstance(items, list) else []):
+            name = item.get(keys[-1]) if isinstance(item, dict) else None
+            if isinstance(name, str) and name not in names:
+                remedy = f"{did_you_mean(name, names)}known: {', '.join(names)}"
+                where = self.where((*keys[:place], str(number), keys[-1]))
                 problems.append(Problem(f"{_short(name)} is not known", where, remedy))
         return problems
 

@@ -32,10 +32,12 @@ class PathMark:
         or_name: The value (or a value in it, if it is a mapping) may also be a name; only what looks like a file, or
             is one, is a path; ``file.py:function`` holds one.
         suffixes: What files of an ``or_name`` field end in.
+        prefixes: The value is ``source:name``, and behind these sources stands a path.
     """
 
     or_name: bool = False
     suffixes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
 
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -1,13 +1,13 @@
 """Every verb of the command line as a function of the same name, for notebooks and scripts.
 
-    from newgameplus.verbs import check, compare, evaluate, fit, generate, init, predict, record_doom, resume
+    from newgameplus.verbs import check, compare, evaluate, fit, generate, init, play, predict, record_doom, resume
 
 Rooms are imported when a verb is used, so that importing this module costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,12 @@ __all__ = [
     "generate",
     "init",
     "models",
+    "play",
     "predict",
     "record_doom",
+    "record_env",
     "resume",
+    "surgery",
 ]
 
 
@@ -53,21 +56,37 @@ def record_doom(map: str, episodes: int, out: str | Path, **settings: Any) -> Re
     return record(map, episodes, out, **settings)
 
 
+def record_env(environment: str, out: str | Path, **settings: Any) -> dict[str, Any]:
+    """Record episodes of any Gymnasium environment; see :func:`newgameplus.deploy.recording.record_env`."""
+    from newgameplus.deploy.recording import record_env as record
+
+    return record(environment, out, **settings)
+
+
 def init(
-    scenario: str, data: str | Path, *, name: str = "", skip_bad: bool = False, legend: str | Path | None = None
+    scenario: str,
+    data: str | Path | None = None,
+    *,
+    name: str = "",
+    skip_bad: bool = False,
+    legend: str | Path | None = None,
+    environment: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a commented recipe for the user's data.
 
     Args:
-        scenario: ``behavior`` or ``scene``.
+        scenario: ``behavior``, ``scene`` or ``agent``.
         data: For behavior, a folder of labelled clips, folder per class, or a label file; for scene, a map or a folder
-            of maps.
+            of maps; for agent, demonstrations, if there are any.
         name: Name of the run folder.
         skip_bad: Leave out what cannot be read; the recipe then does so too.
         legend: Scenes only: JSON file that says what the characters of text maps stand for.
+        environment: Agents only: Gymnasium id or factory of the game.
+        options: Agents only: keyword arguments of the environment.
 
     Raises:
-        RecipeError: There is no such scenario, or it takes no legend.
+        RecipeError: There is no such scenario, or it takes no such option.
         DataError: The data cannot be used.
     """
     from newgameplus.recipe import did_you_mean
@@ -77,12 +96,20 @@ def init(
         remedy = f"{did_you_mean(scenario, list(SCENARIOS))}known: {', '.join(SCENARIOS)}"
         raise RecipeError(f"{scenario!r} is not a scenario", source="scenario", remedy=remedy)
     settings: dict[str, Any] = {"name": name, "skip_bad": skip_bad}
-    if legend is not None:
-        if scenario != "scene":
-            remedy = "leave it out, or: ngp init scene MAPS"
-            raise RecipeError(f"the {scenario} scenario knows no legend", source=f"--legend {legend}", remedy=remedy)
-        settings["legend"] = Path(legend)
-    text: str = SCENARIOS[scenario].part("init")(Path(data), **settings)
+    own = {"scene": {"legend"}, "agent": {"environment", "options"}}.get(scenario, set())
+    given = {"legend": legend and Path(legend), "environment": environment, "options": options or None}
+    options_of = {"legend": f"--legend {legend}", "environment": f"--env {environment}", "options": "--option"}
+    for key, value in given.items():
+        if value is not None and key not in own:
+            owner = "ngp init scene MAPS" if key == "legend" else "ngp init agent"
+            message = f"the {scenario} scenario knows no {key}"
+            raise RecipeError(message, source=options_of[key], remedy=f"leave it out, or: {owner}")
+        if value is not None:
+            settings[key] = value
+    if data is None and scenario != "agent":
+        remedy = f"name it: ngp init {scenario} FOLDER"
+        raise RecipeError(f"no {SCENARIOS[scenario].data} are named", source="data", remedy=remedy)
+    text: str = SCENARIOS[scenario].part("init")(None if data is None else Path(data), **settings)
     return text
 
 
@@ -110,11 +137,17 @@ def check(recipe: AnyRecipe | str | Path, *, skip_bad: bool = False) -> dict[str
     return found
 
 
-def fit(recipe: AnyRecipe | str | Path, out: str | Path | None = None, *, skip_bad: bool = False) -> Run:
+def fit(
+    recipe: AnyRecipe | str | Path,
+    out: str | Path | None = None,
+    *,
+    start: str | None = None,
+    skip_bad: bool = False,
+) -> Run:
     """Fine-tune as a recipe says; see :func:`newgameplus.finetune.fit`."""
     from newgameplus.finetune import fit as finetune
 
-    return finetune(recipe, out, skip_bad=skip_bad)
+    return finetune(recipe, out, start=start, skip_bad=skip_bad)
 
 
 def resume(folder: str | Path) -> Run:
@@ -132,6 +165,8 @@ def evaluate(
     skip_bad: bool = False,
     samples: int | None = None,
     seed: int | None = None,
+    games: Sequence[str] | None = None,
+    episodes: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a saved run; the result is kept in the run's ``evaluations/`` too.
 
@@ -141,7 +176,9 @@ def evaluate(
         labels: Behavior only: label file inside the folder.
         skip_bad: Behavior only: leave out clips that cannot be read.
         samples: Scene only: levels to make for the raw figures, by default as in the recipe.
-        seed: Scene only: seed of the levels, by default one that the run did not use.
+        seed: Scene and agent: seed of the levels or episodes, by default one that the run did not use.
+        games: Agent only: games to play, by default the run's own and the others of its recipe.
+        episodes: Agent only: episodes of each policy on each game, by default as in the recipe.
 
     Returns:
         The evaluation; see :mod:`newgameplus.evaluate.comparison` for the keys of a behavior run's.
@@ -150,6 +187,13 @@ def evaluate(
         RunError: The run has no model, or something was given that its scenario does not know.
     """
     opened = _opened(run)
+    own = {"--on": games, "--episodes": episodes}
+    if opened.recipe.scenario == "agent":
+        _refuse(opened, {"DATA": data, "--labels": labels, "--skip-bad": skip_bad or None, "--samples": samples})
+        from newgameplus.scenarios.agent_evaluation import evaluate_agent_run
+
+        return evaluate_agent_run(opened, games=games, episodes=episodes, seed=seed)
+    _refuse(opened, own)
     if opened.recipe.scenario == "scene":
         _refuse(opened, {"--labels": labels, "--skip-bad": skip_bad or None})
         from newgameplus.scenarios.scene_evaluation import evaluate_scene_run
@@ -192,6 +236,20 @@ def generate(run: Run | str | Path, count: int = 1, **settings: Any) -> Generati
     return make(opened.folder, count, **settings)
 
 
+def play(policy: str | Path, episodes: int = 5, **settings: Any) -> dict[str, Any]:
+    """Let a policy play, at any strength; see :func:`newgameplus.deploy.playing.play`."""
+    from newgameplus.deploy.playing import play as let_play
+
+    return let_play(str(policy), episodes, **settings)
+
+
+def surgery(policy: str | Path, out: str | Path, **settings: Any) -> dict[str, Any]:
+    """Fit a policy to changed spaces; see :func:`newgameplus.scenarios.agent_surgery.operate_on`."""
+    from newgameplus.scenarios.agent_surgery import operate_on
+
+    return operate_on(str(policy), Path(out), **settings)
+
+
 def check_scenes(
     paths: str | Path | Sequence[str | Path], rules: str | Path | Mapping[str, Any] | None = None, **settings: Any
 ) -> dict[str, Any]:
@@ -219,6 +277,8 @@ def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
         raise RunError(f"runs of different scenarios: {told}", source="runs", remedy="compare runs of one scenario")
     if "scene" in scenarios:
         return _compare_scenes(opened)
+    if "agent" in scenarios:
+        return _compare_agents(opened)
     from newgameplus.evaluate.across_runs import compare_runs
     from newgameplus.scenarios.behavior_evaluation import read_predictions
 
@@ -231,22 +291,39 @@ def _opened(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else Run.open(run)
 
 
-def _compare_scenes(runs: Sequence[Run]) -> dict[str, Any]:
-    from newgameplus.evaluate.scene_runs import compare_scene_runs
+def _evaluations(runs: Sequence[Run]) -> dict[str, Any]:
+    """Read the evaluation of each run.
+
+    Raises:
+        RunError: One is not finished.
+    """
     from newgameplus.run import read_json
 
-    evaluations = {}
     for run in runs:
         if not run.finished:
-            raise RunError(
-                "this run is not finished", source=str(run.folder), remedy=f"finish it: ngp resume {run.quoted}"
-            )
-        evaluations[str(run.folder)] = read_json(run.folder / "evaluation.json")
+            remedy = f"finish it: ngp resume {run.quoted}"
+            raise RunError("this run is not finished", source=str(run.folder), remedy=remedy)
+    return {str(run.folder): read_json(run.folder / "evaluation.json") for run in runs}
+
+
+def _compared(evaluations: dict[str, Any], compare_them: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return compare_scene_runs(evaluations)
+        return compare_them(evaluations)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         folders, remedy = ", ".join(evaluations), "restore it from a copy, or fit again into another folder"
         raise RunError(f"an evaluation.json of these is damaged ({error!r})", source=folders, remedy=remedy) from error
+
+
+def _compare_scenes(runs: Sequence[Run]) -> dict[str, Any]:
+    from newgameplus.evaluate.scene_runs import compare_scene_runs
+
+    return _compared(_evaluations(runs), compare_scene_runs)
+
+
+def _compare_agents(runs: Sequence[Run]) -> dict[str, Any]:
+    from newgameplus.evaluate.agent_runs import compare_agent_runs
+
+    return _compared(_evaluations(runs), compare_agent_runs)
 
 
 def _run_of(scenario: str, run: Run, instead: str) -> Run:

@@ -1,4 +1,4 @@
-"""What every set of environments promises, whoever steps them: the same few arrays, and episodes that end as they should.
+"""What every set of environments promises, whoever steps them: the same few arrays, and episodes that end rightly.
 
 Time limits are told apart from ends of the game (``truncated`` against ``terminated``), and the last observation of an
 episode is handed out before the next one begins, so that a learner can do the right thing with both.
@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from newgameplus.errors import GameError
 from newgameplus.spaces import Actions, ActionSpec, Masks, Observations, ObservationSpec
 
 __all__ = ["Environments", "EpisodeEnd", "Step"]
@@ -96,6 +97,15 @@ class Environments(ABC):
     def masks(self) -> Masks | None:
         """Return bool [count, actions.width], True where an action can be taken now; None if all always can."""
         return None
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return a picture of the first copy, uint8 [height, width, 3].
+
+        Raises:
+            GameError: The game gives none; it must be made with ``render=True``.
+        """
+        remedy = "make it with render=True"
+        raise GameError(f"{self.name} gives no pictures", source="environment.id", remedy=remedy)
 
     @abstractmethod
     def close(self) -> None:

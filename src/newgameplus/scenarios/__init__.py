@@ -75,6 +75,13 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             check="newgameplus.scenarios.scene_recipe:check_scene",
             names="newgameplus.scenarios:_scene_names",
         ),
+        "agent": Job(
+            data="demonstrations",
+            scenario="newgameplus.scenarios.agent:AgentScenario",
+            init="newgameplus.scenarios.agent_recipe:init_agent",
+            check="newgameplus.scenarios.agent_recipe:check_agent",
+            names="newgameplus.scenarios:_agent_names",
+        ),
     }
 )
 
@@ -112,3 +119,10 @@ def _scene_names() -> KnownNames:
         "control.measures": ["auto", *MEASURES, "tile:*"],
         "evaluate.baselines": list(SCENE_ARMS),
     }
+
+
+def _agent_names() -> KnownNames:
+    from newgameplus.scenarios.agent import AGENT_ARMS
+    from newgameplus.train.retention import RETENTION
+
+    return {"evaluate.baselines": list(AGENT_ARMS), "retention.terms.*.kind": list(RETENTION)}

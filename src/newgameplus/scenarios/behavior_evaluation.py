@@ -19,7 +19,7 @@ from newgameplus.evaluate.predictions import predictions_from_dict, predictions_
 from newgameplus.files import write_json
 from newgameplus.games.cache import CachedClips, cache_clips
 from newgameplus.games.clips import load_clips
-from newgameplus.recipe import did_you_mean
+from newgameplus.recipe import Recipe, did_you_mean
 from newgameplus.run import Run, read_json
 from newgameplus.scenarios.behavior_data import cache_folder
 from newgameplus.shapes import Predictions
@@ -51,6 +51,9 @@ def evaluate_run(
     Raises:
         DataError: A label is unknown to the run, a clip cannot be read, or the run was trained on all groups.
     """
+    if not isinstance(run.recipe, Recipe):
+        message = f"this run is of the scenario {run.recipe.scenario}, which names nothing in clips"
+        raise RunError(message, source=str(run.folder), remedy="give a run of the behavior scenario")
     saved = load_classifier(run.model_folder)
     known = saved.classifier.labels
     frame_rate = float(saved.training.get("frame_rate") or 30.0)

@@ -1,0 +1,147 @@
+"""What the agent scenario works on: the game's spaces, and the demonstrations that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from newgameplus.errors import DataError, RunError
+from newgameplus.files import digest_bytes
+from newgameplus.games.demonstrations import load_demonstrations, split_demonstrations
+from newgameplus.games.environment_contract import Environments
+from newgameplus.games.environments import make_environments
+from newgameplus.games.episodes import Demonstrations
+from newgameplus.recipe_agent import AgentRecipe, EnvironmentSettings
+from newgameplus.run import Run
+from newgameplus.spaces import ActionSpec, ObservationPart, ObservationSpec
+
+__all__ = ["AgentGame", "agent_recipe", "load_agent_game", "settings_for", "spaces_text"]
+
+
+def agent_recipe(run: Run) -> AgentRecipe:
+    """Return the recipe of an agent run.
+
+    Raises:
+        RunError: The run is of another scenario.
+    """
+    recipe = run.recipe
+    if isinstance(recipe, AgentRecipe):
+        return recipe
+    message = f"this run is of the scenario {recipe.scenario}, which plays no games"
+    raise RunError(message, source=str(run.folder), remedy="give a run of the agent scenario")
+
+
+def settings_for(
+    settings: EnvironmentSettings, game: str | None, options: Mapping[str, Any] | None = None
+) -> EnvironmentSettings:
+    """Return the settings of another game, stepped like this one.
+
+    Args:
+        settings: Those of a recipe.
+        game: Gymnasium id or factory; None keeps the game.
+        options: Keyword arguments of the other game.
+    """
+    if game is None:
+        return settings if not options else settings.model_copy(update={"options": {**settings.options, **options}})
+    kept = settings.options if game == settings.id else {}
+    return settings.model_copy(update={"id": game, "options": {**kept, **(options or {})}, "others": ()})
+
+
+@dataclass(eq=False)
+class AgentGame:
+    """A game, as the four steps see it.
+
+    Attributes:
+        settings: Which game.
+        observations: What is seen.
+        actions: What can be done.
+        learned: Demonstrations to learn from; None without any.
+        held_out: Demonstrations to measure agreement on; None without any.
+        notes: What a user should know.
+    """
+
+    settings: EnvironmentSettings
+    observations: ObservationSpec
+    actions: ActionSpec
+    learned: Demonstrations | None = None
+    held_out: Demonstrations | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def open(self, game: str | None = None, count: int | None = None) -> Environments:
+        """Open copies of the game, or of another one; to be closed again."""
+        return make_environments(settings_for(self.settings, game), count=count)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what must be the same when a run is resumed."""
+        return {
+            "observations": self.observations.as_dict(),
+            "actions": self.actions.as_dict(),
+            "learned": _digests(self.learned),
+            "held_out": _digests(self.held_out),
+        }
+
+
+def _digests(demonstrations: Demonstrations | None) -> list[str]:
+    if demonstrations is None:
+        return []
+    found = []
+    for episode in demonstrations.episodes:
+        arrays = [episode.actions, episode.rewards, *(episode.observations[n] for n in sorted(episode.observations))]
+        found.append(digest_bytes(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16])
+    return found
+
+
+def load_agent_game(recipe: AgentRecipe) -> AgentGame:
+    """Open the game once to see its spaces, and read the demonstrations that belong to it.
+
+    Raises:
+        GameError: The game cannot be started.
+        DataError: The demonstrations cannot be used; if they were recorded in other spaces, every difference is listed
+            with what would mend it.
+    """
+    with make_environments(recipe.environment, count=1) as environments:
+        game = AgentGame(recipe.environment, environments.observations, environments.actions)
+    if recipe.data.path is None:
+        return game
+    demonstrations = load_demonstrations(
+        recipe.data.path,
+        observations=game.observations,
+        actions=game.actions,
+        settings=recipe.data,
+        seed=recipe.seed,
+    )
+    game.notes += list(demonstrations.left_out)
+    game.learned, game.held_out = split_demonstrations(demonstrations, recipe.data.test, recipe.seed)
+    if not game.learned.episodes:
+        remedy = "record more episodes, or lower data.test"
+        raise DataError("no demonstration is left to learn from", source=recipe.data.path, remedy=remedy)
+    return game
+
+
+def spaces_text(observations: ObservationSpec, actions: ActionSpec) -> list[str]:
+    """Describe what is seen and what can be done, a line each."""
+    lines = [f"sees {_part_text(part)}" for part in observations.parts]
+    names = f": {', '.join(actions.names[:20])}" if actions.names else ""
+    told = {
+        "discrete": f"one of {actions.width} actions",
+        "multi-discrete": f"{len(actions.sizes)} choices of {', '.join(map(str, actions.sizes))}",
+        "binary": f"any of {actions.width} buttons",
+        "continuous": f"{actions.width} numbers",
+    }
+    return [*lines, f"does {told[actions.kind]}{names}"]
+
+
+def _part_text(part: ObservationPart) -> str:
+    shape = "x".join(map(str, part.shape)) or "1"
+    names = f" ({', '.join(part.features[:20])})" if part.features else ""
+    told = {
+        "vector": f"{shape} numbers",
+        "image": f"a picture of {shape}",
+        "grid": f"a grid of {shape} codes",
+        "tokens": f"a text of {shape} words",
+        "choice": f"choices of {', '.join(map(str, part.sizes))}",
+    }
+    return f"{part.name}: {told[part.kind]}{names}"

@@ -1,0 +1,149 @@
+"""Playing whole episodes with a policy, each from its own seed, so that two policies can be compared game by game."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from newgameplus import progress
+from newgameplus.errors import GameError
+from newgameplus.evaluate.agent_arms import PlayedEpisodes
+from newgameplus.games.environment_contract import Environments, EpisodeEnd
+from newgameplus.games.environment_sync import seed_of
+from newgameplus.pretrained.policy import Policy
+from newgameplus.spaces import Actions, ActionSpec, Masks, Observations
+from newgameplus.train.device import using_threads
+
+__all__ = ["FULL_STRENGTH", "Handicap", "play_episodes", "random_actions"]
+
+_LONGEST = 200_000
+
+
+@dataclass(frozen=True)
+class Handicap:
+    """What makes a policy weaker than it could be.
+
+    Attributes:
+        temperature: Of its choices: 0 the likeliest action, 1 as it learned, above more random.
+        delay: Steps that it reacts late.
+        randomness: Share of the actions that are drawn at random from all allowed ones, in 0..1.
+    """
+
+    temperature: float = 1.0
+    delay: int = 0
+    randomness: float = 0.0
+
+
+FULL_STRENGTH = Handicap()
+"""As the policy learned to play."""
+
+
+def random_actions(spec: ActionSpec, count: int, masks: Masks | None, rng: np.random.Generator) -> Actions:
+    """Draw one action a copy, all allowed ones alike.
+
+    Args:
+        spec: Kind of actions.
+        count: Copies.
+        masks: Where actions may be taken, or None.
+        rng: Source of randomness.
+    """
+    if spec.kind == "continuous":
+        low = np.asarray(spec.low or (-1.0,) * spec.width, np.float32)
+        high = np.asarray(spec.high or (1.0,) * spec.width, np.float32)
+        bounded = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+        drawn: Actions = rng.uniform(low, high, (count, spec.width)).astype(np.float32)
+        return drawn
+    score = rng.random((count, spec.width))
+    if spec.kind == "binary":
+        pressed: Actions = ((score < 0.5) & (True if masks is None else masks)).astype(np.int64)
+        return pressed
+    if masks is not None:
+        score = np.where(masks, score, -1.0)
+    ends = np.cumsum(spec.sizes)[:-1]
+    chosen = [part.argmax(axis=1) for part in np.split(score, ends, axis=1)]
+    return chosen[0].astype(np.int64) if spec.kind == "discrete" else np.stack(chosen, axis=1).astype(np.int64)
+
+
+class _Player:
+    """A policy (or none: random play) with its handicap, memory and randomness, for one round of episodes."""
+
+    def __init__(self, policy: Policy | None, handicap: Handicap, actions: ActionSpec, count: int, seed: int) -> None:
+        self.policy, self.handicap, self.actions, self.count = policy, handicap, actions, count
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.state = None if policy is None else policy.network.initial_state(count)
+        self.seen: deque[Observations] = deque(maxlen=handicap.delay + 1)
+
+    def act(self, observations: Observations, starts: torch.Tensor, masks: Masks | None) -> Actions:
+        if self.policy is None:
+            return random_actions(self.actions, self.count, masks, self.rng)
+        self.seen.append({name: values.copy() for name, values in observations.items()})
+        chosen, self.state = self.policy.act(
+            self.seen[0], self.state, starts, masks, temperature=self.handicap.temperature, generator=self.generator
+        )
+        if self.handicap.randomness > 0.0:
+            blind = self.rng.random(self.count) < self.handicap.randomness
+            chosen = chosen.copy()
+            chosen[blind] = random_actions(self.actions, self.count, masks, self.rng)[blind]
+        return chosen
+
+
+def play_episodes(
+    policy: Policy | None,
+    environments: Environments,
+    episodes: int,
+    seed: int,
+    *,
+    handicap: Handicap = FULL_STRENGTH,
+    title: str = "playing",
+) -> PlayedEpisodes:
+    """Play episodes, each begun by a seed of its own that does not depend on who plays.
+
+    Args:
+        policy: Who plays; None plays at random.
+        environments: Copies of the game; left open.
+        episodes: How many.
+        seed: Seed of the first episode and of the player.
+        handicap: What makes the policy weaker.
+        title: What progress is called.
+
+    Raises:
+        GameError: The game fails, or an episode does not end.
+    """
+    ends: list[EpisodeEnd] = []
+    count = environments.count
+    with progress.task(title, episodes, "episodes") as bar, using_threads(1):
+        for first in range(0, episodes, count):
+            player = _Player(policy, handicap, environments.actions, count, seed + first)
+            found = _round(player, environments, seed + first)
+            ends += found[: episodes - first]
+            bar.advance(min(count, episodes - first), note=f"return {np.mean([end.total for end in ends]):.3g}")
+    known = all(end.success is not None for end in ends)
+    return PlayedEpisodes(
+        environments.name,
+        np.array([end.total for end in ends], np.float64),
+        np.array([end.length for end in ends], np.int64),
+        np.array([bool(end.success) for end in ends]) if known and ends else None,
+        np.array([seed_of(seed + n - n % count, n % count) for n in range(episodes)], np.int64),
+    )
+
+
+def _round(player: _Player, environments: Environments, seed: int) -> list[EpisodeEnd]:
+    """Play one episode in each copy, in the order of the copies."""
+    count = environments.count
+    observations = environments.reset(seed)
+    starts = torch.ones(count, dtype=torch.bool)
+    first: dict[int, EpisodeEnd] = {}
+    for _ in range(_LONGEST):
+        step = environments.step(player.act(observations, starts, environments.masks()))
+        for end in step.episodes:
+            first.setdefault(end.environment, end)
+        if len(first) == count:
+            return [first[copy] for copy in range(count)]
+        observations, starts = step.observations, torch.from_numpy(step.ended.copy())
+    remedy = "set environment.time_limit in the recipe"
+    raise GameError(f"an episode of {_LONGEST:,} steps does not end", source=environments.name, remedy=remedy)

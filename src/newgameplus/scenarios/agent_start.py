@@ -1,0 +1,96 @@
+"""Step 1 for policies: where to start from, whether it fits the game, and what to keep of it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from newgameplus.adapt.surgery import describe_differences
+from newgameplus.errors import PretrainedModelError, RecipeError
+from newgameplus.pretrained.policy import Policy
+from newgameplus.pretrained.policy_sources import load_policy_start
+from newgameplus.recipe_agent import AgentRecipe, RetentionTerm
+from newgameplus.scenarios.agent_data import AgentGame
+from newgameplus.train.retention import RETENTION
+
+__all__ = ["FRESH", "copy_policy", "fresh_policy", "is_fresh", "load_start", "retention_of"]
+
+FRESH = "fresh"
+
+
+def is_fresh(policy: Policy) -> bool:
+    """Say whether a policy starts from random weights."""
+    return policy.name == FRESH
+
+
+def fresh_policy(recipe: AgentRecipe, game: AgentGame, like: Policy | None = None) -> Policy:
+    """Return a policy with random weights.
+
+    Args:
+        recipe: Says how it is built, and the seed.
+        game: Its spaces.
+        like: Built like this policy instead, for the from-scratch baseline.
+    """
+    torch.manual_seed(recipe.seed)
+    if like is not None and not is_fresh(like):
+        return Policy(FRESH, type(like.network)(like.shape).eval(), recipe.environment.id)
+    return load_policy_start(
+        FRESH,
+        settings=recipe.model,
+        observations=game.observations,
+        actions=game.actions,
+        environment=recipe.environment.id,
+        seed=recipe.seed,
+    )
+
+
+def load_start(recipe: AgentRecipe, game: AgentGame) -> Policy:
+    """Load what the recipe starts from.
+
+    Raises:
+        PretrainedModelError: It cannot be loaded, or its spaces are not those of the game; every difference is listed
+            with the surgery that would mend it.
+    """
+    try:
+        return load_policy_start(
+            recipe.model.start,
+            settings=recipe.model,
+            observations=game.observations,
+            actions=game.actions,
+            environment=recipe.environment.id,
+            seed=recipe.seed,
+        )
+    except PretrainedModelError as error:
+        shape = getattr(error, "shape", None)
+        if shape is None:
+            raise
+        problems = describe_differences(shape.observations, shape.actions, game.observations, game.actions)
+        message = f"{recipe.model.start} was made for other spaces than those of {recipe.environment.id}"
+        remedy = f"operate on it first: ngp surgery {recipe.model.start} --env {recipe.environment.id} --out RUN"
+        raise PretrainedModelError(message, source="model.start", remedy=remedy, problems=problems) from error
+
+
+def copy_policy(policy: Policy) -> Policy:
+    """Return a policy of the same weights that can be trained without moving the first one."""
+    return Policy(policy.name, copy.deepcopy(policy.network), policy.environment, dict(policy.facts))
+
+
+def retention_of(recipe: AgentRecipe, game: AgentGame, start: Policy) -> tuple[RetentionTerm, ...]:
+    """Return what keeps the policy from forgetting; ``auto`` goes by what there is to keep.
+
+    Raises:
+        RecipeError: A term is not known, or the start knows nothing that it could keep.
+    """
+    terms = recipe.retention.terms
+    knows = not is_fresh(start) or game.learned is not None
+    if terms == "auto":
+        return (RetentionTerm(kind="cloning"),) if knows else ()
+    for term in terms:
+        if term.kind not in RETENTION:
+            remedy = f"known: {', '.join(RETENTION)}"
+            raise RecipeError(f"{term.kind!r} is not known", source="retention.terms", remedy=remedy)
+    if terms and not knows:
+        remedy = "start from a policy (model.start) or from demonstrations (data.path), or leave terms empty"
+        raise RecipeError("a fresh policy has nothing to keep", source="retention.terms", remedy=remedy)
+    return terms
