@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -13,12 +13,23 @@ from torch import nn
 from newgameplus.errors import TrainingError
 from newgameplus.recipe_schema import StepSettings
 
-__all__ = ["make_accelerator", "threads_for", "using_threads"]
+__all__ = ["make_accelerator", "policy_device", "threads_for", "using_threads"]
 
 # Below this many weights a step is too short for threads to pay for their meeting points.
 _SMALL_NETWORK = 50_000
 # The same where one token is computed at a time.
 _SMALL_DECODER = 20_000_000
+# Below this many weights a policy answers sooner than a GPU takes to be asked.
+_SMALL_POLICY = 1_000_000
+
+
+class _Wishes(Protocol):
+    """What a recipe says about where to compute, read only."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def threads(self) -> Any: ...
 
 
 def make_accelerator(settings: StepSettings) -> Any:
@@ -43,7 +54,21 @@ def make_accelerator(settings: StepSettings) -> Any:
     return Accelerator(cpu=on_cpu, mixed_precision=precision)
 
 
-def threads_for(module: nn.Module, settings: StepSettings, *, decoding: bool = False) -> int:
+def policy_device(network: nn.Module, settings: _Wishes) -> torch.device:
+    """Return where to train a policy: ``auto`` takes a GPU, if there is one, for networks that are not small.
+
+    Raises:
+        TrainingError: There is no CUDA device, and the recipe insists on one.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        remedy = "set device: auto, or install a CUDA build of torch on a machine with a GPU"
+        raise TrainingError("no CUDA device here", source="train.device", remedy=remedy)
+    large = sum(weight.numel() for weight in network.parameters()) >= _SMALL_POLICY
+    wanted = settings.device == "cuda" or (settings.device == "auto" and large and torch.cuda.is_available())
+    return torch.device("cuda" if wanted else "cpu")
+
+
+def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False) -> int:
     """Return how many threads suit a network: one for a small one, else one a core.
 
     Args:
@@ -52,7 +77,7 @@ def threads_for(module: nn.Module, settings: StepSettings, *, decoding: bool = F
         decoding: Whether it is used token by token, which leaves each thread little to do.
     """
     if settings.threads != "auto":
-        return settings.threads
+        return int(settings.threads)
     weights = sum(parameter.numel() for parameter in module.parameters())
     small = _SMALL_DECODER if decoding else _SMALL_NETWORK
     return 1 if weights < small else max(1, len(os.sched_getaffinity(0)))
