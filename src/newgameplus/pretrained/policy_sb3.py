@@ -262,7 +262,7 @@ def _check_sizes(file: Sb3File, parts: _Parts, source: str) -> None:
         channels = spaces[key].shape[0] if sides else 0
         if channels != layers[0][0].shape[1] or 64 * math.prod(sides) != layers[-1][0].shape[1]:
             problems.append(f"the convolutions of {key or 'the observation'!r} do not fit the printed space")
-    width = sum(widths[key] if key in widths else space.width for key, space in spaces.items())
+    width = sum(widths.get(key, space.width) for key, space in spaces.items())
     for layers in [parts.trunk] if parts.trunk else [parts.actor, parts.critic]:
         if layers[0][0].shape[1] != width:
             problems.append(f"a first layer takes {layers[0][0].shape[1]} numbers, and the printed spaces make {width}")
