@@ -181,7 +181,7 @@ def played_row(played: PlayedEpisodes, how: Sureness) -> dict[str, Any]:
         "mean": aggregate_interval(scores, "mean", **draws).as_dict(),
         "iqm": aggregate_interval(scores, "iqm", **draws).as_dict(),
         "median": aggregate_interval(scores, "median_run", **draws).as_dict(),
-        "success": None if played.successes is None else _plain(success_interval(played.successes, how.level)),
+        "success": None if played.successes is None else success_interval(played.successes, how.level).as_dict(),
         "length": float(np.mean(played.lengths)),
         "totals": [float(total) for total in played.totals],
         "lengths": [int(length) for length in played.lengths],
@@ -228,7 +228,7 @@ def _success_difference(
 
 def _point(window: CurveWindow, how: Sureness) -> dict[str, Any]:
     """Return a point of a learning curve."""
-    success = None if window.successes is None else _plain(success_interval(window.successes, how.level))
+    success = None if window.successes is None else success_interval(window.successes, how.level).as_dict()
     name = window.game or "curve"
     return {
         "game": window.game,

@@ -165,7 +165,7 @@ def _old_game(evaluation: Row, game: str) -> list[str]:
 def _strength(strength: Row) -> list[str]:
     rows = [["level", "score reached", "setting"]]
     for row in strength["levels"]:
-        text = row["text"] if row["reached"] else f"{row['text']} (level out of reach)"
+        text = row["text"] if row["reached"] else f"{row['text']} (nearest there is)"
         rows.append([number(row["level"]), f"{number(row['score']['value'])} {_ends(row['score'])}", shorten(text, 46)])
     return [*wrap(f"strength, from 0 (at random) to 1 (full), on {strength['game']}:", ""), *columns(rows)]
 

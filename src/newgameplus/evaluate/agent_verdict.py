@@ -189,10 +189,11 @@ def _plain_sentence(evaluation: Row) -> str:
     game = evaluation["game"]
     if plain is None or evaluation["reference"] == PLAIN:
         return ""
-    difference = _turned(plain["difference"][game]["mean"]) if plain["difference"] else None
     told = f" Without retention: return {score(plain['games'][game]['mean']['value'])}"
-    if difference is not None:
-        more = "above" if difference["value"] >= 0 else "below"
-        told += f", {score_with_span(difference if more == 'above' else _turned(difference))} {more} it"
-    shares = [f"{percent_span(share)} of {old}" for old, share in _kept(evaluation, PLAIN).items() if share]
+    if plain["difference"]:
+        ours_more = plain["difference"][game]["mean"]
+        higher = ours_more["value"] <= 0
+        more = _turned(ours_more) if higher else ours_more
+        told += f", {score_with_span(more)} {'higher' if higher else 'lower'}"
+    shares = [f"{percent_span(share)} on {old}" for old, share in _kept(evaluation, PLAIN).items() if share]
     return f"{told}{'; kept ' + ', '.join(shares[:_MOST_GAMES]) if shares else ''}."

@@ -11,7 +11,7 @@ _COMPACT = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def _digits(size: float) -> int:
-    return 4 if 0 < size < 0.0095 else 3 if 0 < size < 0.05 else 2 if size < 10 else 1 if size < 1000 else 0
+    return 4 if 0 < size < 0.002 else 3 if 0 < size < 0.02 else 2 if size < 10 else 1 if size < 1000 else 0
 
 
 def score(value: float | None, size: float | None = None) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "aggregate_difference",
     "aggregate_interval",
     "interquartile_mean",
+    "mean_interval",
     "performance_profile",
     "probability_of_improvement",
     "sample_median",
@@ -438,12 +439,35 @@ def performance_profile(
     return Profile(cuts, values, np.maximum(low, 0.0), np.minimum(high, 1.0))
 
 
-def success_interval(successes: npt.ArrayLike, level: float = 0.95) -> Interval | None:
-    """Return the share of episodes that reached the goal with Wilson's interval; None without an episode.
+def mean_interval(
+    values: npt.ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int | Sequence[int] = 0
+) -> Interval:
+    """Return the mean of one run's episodes with its bootstrap interval.
 
     Args:
-        successes: bool [episodes].
+        values: float64 [episodes], at least one.
+        resamples: Number of resamples.
         level: Of the interval.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: There is no episode, or a number that is not finite.
+    """
+    return aggregate_interval({"": values}, "mean", resamples=resamples, level=level, seed=seed)
+
+
+def success_interval(successes: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Return the share of episodes that reached the goal with Wilson's interval.
+
+    Args:
+        successes: bool [episodes], at least one.
+        level: Of the interval.
+
+    Raises:
+        DataError: There is no episode.
     """
     reached = np.asarray(successes, np.bool_)
-    return share_interval(int(reached.sum()), len(reached), level)
+    found = share_interval(int(reached.sum()), len(reached), level)
+    if found is None:
+        raise DataError("there is no episode", source="successes", remedy="play at least one episode")
+    return found
