@@ -1,4 +1,4 @@
-"""Rows and columns of weights moved to new places: what class heads, tile vocabularies and policies share in surgery."""
+"""Rows and columns of weights moved to new places: what class heads, tile vocabularies and policies share."""
 
 from __future__ import annotations
 

@@ -22,10 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from newgameplus.adapt.rows import move_columns, move_rows
+from newgameplus.adapt.rows import move_rows
 from newgameplus.adapt.surgery_actions import match_actions, new_action_biases, new_action_facts
+from newgameplus.adapt.surgery_baseline import load_what_fits
+from newgameplus.adapt.surgery_demonstrations import convert_episodes
+from newgameplus.adapt.surgery_differences import describe_differences, suggest_maps
 from newgameplus.adapt.surgery_held import Held, held_contribution, held_values, hold
-from newgameplus.adapt.surgery_layers import Move, Pass, Table, make_table
+from newgameplus.adapt.surgery_layers import Pass, Table, make_table, moved
 from newgameplus.adapt.surgery_matching import Findings
 from newgameplus.adapt.surgery_observations import carried_options, match_observations
 from newgameplus.adapt.surgery_plan import SurgeryPlan, read_plan, write_plan
@@ -40,11 +43,14 @@ from newgameplus.spaces import ActionSpec, Observations, ObservationSpec
 __all__ = [
     "SurgeryPlan",
     "SurgeryProof",
-    "apply_table",
+    "convert_episodes",
+    "describe_differences",
+    "load_what_fits",
     "operate",
     "plan_surgery",
     "prove",
     "read_plan",
+    "suggest_maps",
     "write_plan",
 ]
 
@@ -195,25 +201,11 @@ def apply_table(table: Table, old: Mapping[str, Tensor], fresh: Mapping[str, Ten
     """Return new tensors made of old ones as a table says; what it does not name is fresh."""
     found = {name: value.clone() for name, value in fresh.items()}
     for name, move in table.moves.items():
-        found[name] = _moved(move, old[move.source], fresh[name])
+        found[name] = moved(move, old[move.source], fresh[name])
     for layer, through in table.passes.items():
         weight, bias = _passing(through, found[f"{layer}.weight"], found[f"{layer}.bias"])
         found[f"{layer}.weight"], found[f"{layer}.bias"] = weight, bias
     return found
-
-
-def _moved(move: Move, old: Tensor, fresh: Tensor) -> Tensor:
-    found = old
-    if len(move.axes) > 1 and move.axes[1] is not None:
-        found = move_columns(found, move.axes[1])
-        if move.factors:
-            factors = torch.tensor(move.factors, dtype=found.dtype, device=found.device)
-            found = found * factors.view(1, -1, *[1] * (found.ndim - 2))
-    if move.axes and move.axes[0] is not None:
-        mean = old.mean(dim=0) if move.rows == "mean" else 0.0
-        fill = {"fresh": fresh, "zero": 0.0, "one": 1.0, "mean": mean}[move.rows]
-        found = move_rows(found, move.axes[0], fill)
-    return found.clone()
 
 
 def _passing(through: Pass, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

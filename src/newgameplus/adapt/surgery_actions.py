@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +15,12 @@ from newgameplus.adapt.surgery_matching import Findings, Row, match_row
 from newgameplus.adapt.surgery_plan import ItemMap, SurgeryPlan
 from newgameplus.adapt.surgery_text import MapEntry, nearest
 from newgameplus.pretrained.policy_network import PolicyNetwork
-from newgameplus.spaces import Actions, ActionSpec
+from newgameplus.spaces import Actions, ActionSpec, Masks
 
 __all__ = [
     "answer_groups",
     "convert_actions",
+    "convert_masks",
     "lift_new_actions",
     "match_actions",
     "new_action_biases",
@@ -97,7 +99,7 @@ def answer_groups(spec: ActionSpec) -> list[slice]:
     """Return which answers are weighed against each other: all, those of each choice, or each alone."""
     sizes = spec.sizes if spec.kind in ("discrete", "multi-discrete") else (1,) * spec.width
     starts = np.cumsum([0, *sizes])
-    return [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(starts)]
 
 
 @torch.no_grad()
@@ -216,4 +218,14 @@ def convert_actions(plan: SurgeryPlan, actions: Actions, added: float = 0.0) -> 
         return flat.reshape(found.shape)
     for place, item in enumerate(plan.actions.items):
         found[:, place] = actions[:, item] if item >= 0 else (added if spec.kind == "continuous" else 0)
+    return found
+
+
+def convert_masks(plan: SurgeryPlan, masks: Masks) -> Masks:
+    """Return masks [n, old width] for the new actions: a new one may not be taken where a mask was recorded."""
+    sources = np.array(plan.answers)
+    found: Masks = np.where(sources >= 0, np.asarray(masks, np.bool_)[:, np.maximum(sources, 0)], False)
+    for group in answer_groups(plan.new.actions):
+        if plan.new.actions.kind != "binary" and (sources[group] < 0).all():
+            found[:, group] = True
     return found

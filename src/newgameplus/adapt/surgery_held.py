@@ -11,7 +11,6 @@ from torch import Tensor
 
 from newgameplus.adapt.surgery_layers import Fold
 from newgameplus.adapt.surgery_plan import SurgeryPlan
-from newgameplus.pretrained.policy_encoders import ConvolutionEncoder, Flatten, Perceptron
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.spaces import ObservationPart, Observations
 
@@ -78,12 +77,11 @@ def held_contribution(fold: Fold, plan: SurgeryPlan, network: PolicyNetwork, hel
         network: The old network.
         held: From :func:`held_values`.
     """
-    part = plan.old.observations.part(fold.part)
-    assert part is not None
     number = plan.old.observations.names.index(fold.part)
     encoder: Any = (
         network.critic_encoders if fold.critic or fold.weight.startswith("critic_encoders") else network.encoders
     )[number]
+    part = plan.old.observations.parts[number]
     seen = _constant(part, held)
     if part.name in network.normalizer.parts:
         mean, variance = network.normalizer.statistics(part.name)
@@ -91,12 +89,9 @@ def held_contribution(fold: Fold, plan: SurgeryPlan, network: PolicyNetwork, hel
     columns = torch.tensor(fold.columns)
     weight = network.state_dict()[fold.weight].double()
     if fold.level == "pixels":
-        assert isinstance(encoder, ConvolutionEncoder)
-        values = encoder.pixels(seen)[0, :, 0, 0].double()
-        return weight[:, columns].sum(dim=(2, 3)) @ values[columns]
-    if fold.level == "flat":
-        assert isinstance(encoder, Perceptron)
-        return weight[:, columns] @ encoder.flatten(seen)[0].double()[columns]
-    values = encoder(seen)[0].double()
-    assert isinstance(encoder, Flatten) or len(values) == encoder.width
-    return weight[:, columns] @ values[columns - fold.start]
+        kernels: Tensor = weight[:, columns].sum(dim=(2, 3))
+        shown: Tensor = encoder.pixels(seen)[0, columns, 0, 0].double()
+        return kernels @ shown
+    values: Tensor = (encoder.flatten(seen) if fold.level == "flat" else encoder(seen))[0].double()
+    taken: Tensor = weight[:, columns] @ values[columns - fold.start]
+    return taken

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from newgameplus.adapt.rows import move_columns, move_rows
 from newgameplus.adapt.surgery_plan import PartMap, Sources, SurgeryPlan
 from newgameplus.errors import Problem
 from newgameplus.pretrained.policy_encoders import ConvolutionEncoder, Encoder, Flatten, Perceptron, TokenEncoder
@@ -24,7 +25,7 @@ from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ObservationPart
 
-__all__ = ["Fold", "Move", "Pass", "Table", "Units", "make_table"]
+__all__ = ["Fold", "Move", "Pass", "Table", "Units", "make_table", "moved"]
 
 _GATES = {"gru": 3, "lstm": 4}
 _NEAR = 1.0 / 16.0
@@ -132,6 +133,29 @@ class Table:
         old = old or name
         self.moves[f"{name}.weight"] = Move(f"{old}.weight", (rows, before.sources), kind, before.factors)
         self.moves[f"{name}.bias"] = Move(f"{old}.bias", (rows,), kind)
+
+
+def moved(move: Move, old: Tensor, fresh: Tensor | None = None, *, power: int = 1) -> Tensor:
+    """Return a new tensor as a move says.
+
+    Args:
+        move: The move.
+        old: The old tensor.
+        fresh: The same tensor of a fresh network, for new rows; None leaves them zero, as moments of new weights are.
+        power: Power of the factors: 1 for weights, -1 for their gradients, -2 for squared gradients.
+    """
+    found = old
+    if len(move.axes) > 1 and move.axes[1] is not None:
+        found = move_columns(found, move.axes[1])
+        if move.factors and power:
+            factors = torch.tensor(move.factors, dtype=found.dtype, device=found.device) ** power
+            found = found * factors.view(1, -1, *[1] * (found.ndim - 2))
+    if move.axes and move.axes[0] is not None:
+        fill: float | Tensor = 0.0
+        if fresh is not None:
+            fill = {"fresh": fresh, "zero": 0.0, "one": 1.0, "mean": old.mean(dim=0)}[move.rows]  # type: ignore[assignment]
+        found = move_rows(found, move.axes[0], fill)
+    return found.clone()
 
 
 def _widen(old: int, new: int) -> Sources:
@@ -309,9 +333,8 @@ def _encoder(
     plan: SurgeryPlan, part: PartMap, old: Encoder, new: Encoder, names: tuple[str, str], table: Table
 ) -> tuple[Sources, Sources]:
     """Follow the encoder of one part; return the sources of its features, and old features that are no more."""
-    before, after = plan.old.observations.part(part.old), plan.new.observations.part(part.new)
-    assert before is not None
-    assert after is not None
+    before = plan.old.observations.parts[plan.old.observations.names.index(part.old)]
+    after = plan.new.observations.parts[plan.new.observations.names.index(part.new)]
     if isinstance(old, Flatten) and isinstance(new, Flatten):
         return _flat(part, before, after, table), _flat_gone(plan, before)
     if isinstance(old, Perceptron) and isinstance(new, Perceptron):

@@ -57,20 +57,27 @@ def _pair_parts(
     for name in new.names:
         if not pairs[name] and name not in gone and name in old.names and name not in pairs.values():
             pairs[name] = name
+    _guess_parts(old, new, pairs, gone, found)
+    for name, before in pairs.items():
+        if before and _kind(old, before) != _kind(new, name):
+            found.notes.append(f"{name!r} was {_kind(old, before)} and is {_kind(new, name)}: removed, and added anew")
+            pairs[name] = ""
+    return pairs, rest
+
+
+def _guess_parts(
+    old: ObservationSpec, new: ObservationSpec, pairs: dict[str, str], gone: set[str], found: Findings
+) -> None:
+    """Take the only part of a kind that is left to be the only one of that kind that is new."""
     free_old = [name for name in old.names if name not in pairs.values() and name not in gone]
     free_new = [name for name in new.names if not pairs[name] and name not in gone]
-    for name in list(free_new):
+    for name in free_new:
         alike = [n for n in free_old if _kind(old, n) == _kind(new, name)]
         rivals = [n for n in free_new if _kind(new, n) == _kind(new, name)]
         if len(alike) == 1 and len(rivals) == 1:
             pairs[name] = alike[0]
             guess = f"{alike[0]!r} is taken to be {name!r} now, the only {_kind(new, name)} left: a guess"
             found.notes.append(f"{guess}; say otherwise with {_OPTION} {alike[0]}:removed,{name}:new")
-    for name, before in pairs.items():
-        if before and _kind(old, before) != _kind(new, name):
-            found.notes.append(f"{name!r} was {_kind(old, before)} and is {_kind(new, name)}: removed, and added anew")
-            pairs[name] = ""
-    return pairs, rest
 
 
 def _kind(spec: ObservationSpec, name: str) -> str:
@@ -153,10 +160,10 @@ def _match_codes(
         for number, item in enumerate(items)
     ]
     for entry in entries:
-        item = entry.place.rpartition(".")[2]
-        if sum(item in each for each in labels) != 1:
+        label = entry.place.rpartition(".")[2]
+        if sum(label in each for each in labels) != 1:
             known = new.features or [str(n) for n in range(len(items))]
-            found.problem(f"{new.name!r} has no item {item!r}", f"{_OPTION} {entry.text!r}", nearest(item, known))
+            found.problem(f"{new.name!r} has no item {label!r}", f"{_OPTION} {entry.text!r}", nearest(label, known))
     rows = []
     for number, item in enumerate(items):
         if item < 0:
@@ -181,14 +188,14 @@ def carried_options(shape: PolicyShape, new: ObservationSpec, parts: Sequence[Pa
     own: dict[str, dict[str, Any]] = {}
     renamed = {part.old: part.new for part in parts if part.old}
     for before, after in renamed.items():
-        mine = dict(shape.options.get("parts", {}).get(before, {}))
-        old, now = shape.observations.part(before), new.part(after)
-        if old is not None and now is not None and old.kind == "image":
-            if old.high != now.high:
-                ratio = old.high / now.high if old.high and now.high else 1.0
-                if "scale" in mine or not (old.high and now.high):
-                    mine["scale"] = mine.get("scale", 1.0 / old.high if old.high else 1.0) * ratio
-            if min(old.shape[1:]) < NATURE_SIDE <= min(now.shape[1:]) and mine.get("encoder", shape.encoder) == "auto":
+        mine: dict[str, Any] = dict(shape.options.get("parts", {}).get(before, {}))
+        was, now = shape.observations.part(before), new.part(after)
+        if was is not None and now is not None and was.kind == "image":
+            if was.high != now.high:
+                ratio = was.high / now.high if was.high and now.high else 1.0
+                if "scale" in mine or not (was.high and now.high):
+                    mine["scale"] = mine.get("scale", 1.0 / was.high if was.high else 1.0) * ratio
+            if min(was.shape[1:]) < NATURE_SIDE <= min(now.shape[1:]) and mine.get("encoder", shape.encoder) == "auto":
                 mine["encoder"] = "small-cnn"
         if mine:
             own[after] = mine

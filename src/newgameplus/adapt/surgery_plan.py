@@ -13,7 +13,7 @@ from newgameplus.files import write_json
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ActionSpec, ObservationPart
 
-__all__ = ["ItemMap", "PartMap", "Sources", "SurgeryPlan", "ranges", "read_plan", "write_plan"]
+__all__ = ["ItemMap", "PartMap", "Sources", "SurgeryPlan", "moves", "ranges", "read_plan", "write_plan"]
 
 Sources = tuple[int, ...]
 """For each new place the old one that it is taken from; -1 for what is new."""
@@ -142,10 +142,10 @@ class SurgeryPlan:
     def from_dict(cls, content: Mapping[str, Any]) -> SurgeryPlan:
         """Read back what :meth:`as_dict` gave."""
         parts = tuple(PartMap(part["old"], part["new"], _item_map(part)) for part in content["parts"])
-        rest = {key: content[key] for key in ("new_action_probability", "anneal_to", "seed")}
-        words = {key: tuple(content[key]) for key in ("notes", "losses")}
+        rest: dict[str, Any] = {key: content[key] for key in ("new_action_probability", "anneal_to", "seed")}
+        rest |= {key: tuple(content[key]) for key in ("notes", "losses")}
         old, new = (PolicyShape.from_dict(content[key]) for key in ("old", "new"))
-        return cls(old, new, parts, _item_map(content["actions"]), **rest, **words)
+        return cls(old, new, parts, _item_map(content["actions"]), **rest)
 
 
 def write_plan(path: Path, plan: SurgeryPlan) -> None:
@@ -191,7 +191,7 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in runs)
 
 
-def _moves(sources: Sources) -> list[str]:
+def moves(sources: Sources) -> list[str]:
     """Write where things went as ``0..3 -> 1..4``, one entry for each run."""
     runs: list[list[int]] = []
     for place, source in enumerate(sources):
@@ -214,9 +214,9 @@ def _describe(sources: Sources, old_count: int, old_names: Sequence[str], new_na
     """Say what became of a row of things, one line for each sort of change; nothing if all stayed."""
     gone = [number for number in range(old_count) if number not in set(sources)]
     lines = []
-    moves = _moves(sources)
-    if sources != tuple(range(old_count)) and moves:
-        lines.append("kept     " + "; ".join(moves))
+    went = moves(sources)
+    if sources != tuple(range(old_count)) and went:
+        lines.append("kept     " + "; ".join(went))
     added = [place for place, source in enumerate(sources) if source < 0]
     if added:
         lines.append("added    " + _named(added, new_names))
@@ -232,7 +232,8 @@ def _describe(sources: Sources, old_count: int, old_names: Sequence[str], new_na
 
 def _part_lines(plan: SurgeryPlan, part: PartMap) -> list[str]:
     new, old = plan.new.observations.part(part.new), plan.old.observations.part(part.old)
-    assert new is not None
+    if new is None:
+        return []
     if old is None:
         return [f"  {new.name} ({new.kind}, {_size(new)}): added; starts silent"]
     name = new.name if old.name == new.name else f"{old.name} -> {new.name}"

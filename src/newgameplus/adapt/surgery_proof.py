@@ -252,7 +252,7 @@ def _old_state(plan: SurgeryPlan, state: Tensor) -> Tensor:
     old, new = plan.old.memory_width, plan.new.memory_width
     if plan.old.memory == "none":
         return state
-    return torch.cat([part[:, :old] for part in state.split(new, dim=1)], dim=1)
+    return torch.cat([part[:, :old] for part in torch.split(state, new, dim=1)], dim=1)
 
 
 def _kept_groups(plan: SurgeryPlan) -> list[Tensor]:
