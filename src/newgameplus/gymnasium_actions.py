@@ -11,29 +11,23 @@ import numpy.typing as npt
 from newgameplus.errors import GameError
 from newgameplus.spaces import Actions, ActionSpec
 
-__all__ = ["ActionTranslator", "describe_actions"]
+__all__ = ["ActionCheck", "ActionTranslator", "describe_actions"]
 
 Array = npt.NDArray[Any]
 _NEAR = 1e-4
 """How far beyond a bound rounding may bring a continuous action, as a share of the range."""
 
 
-class ActionTranslator:
-    """Translates our actions into those of a game, and back.
+class ActionCheck:
+    """Looks whether actions are inside of what a game allows.
 
     Attributes:
-        spec: What a policy may do.
+        spec: What it allows.
     """
 
-    def __init__(self, spec: ActionSpec, space: Any, leaves: Sequence[Any]) -> None:
+    def __init__(self, spec: ActionSpec) -> None:
         self.spec = spec
-        self._space = space
-        self._leaves = tuple(leaves)
-        self._single = len(leaves) == 1 and leaves[0] is space
         self._sizes = np.asarray(spec.sizes, np.int64)
-        self._widths = [_numbers(leaf) for leaf in leaves]
-        starts = [_starts(leaf) for leaf in leaves]
-        self._start = np.concatenate(starts) if spec.kind in ("discrete", "multi-discrete") else np.zeros(1, np.int64)
         self._low = np.asarray(spec.low, np.float32)
         self._high = np.asarray(spec.high, np.float32)
         spread = np.where(np.isfinite(self._high - self._low), self._high - self._low, 1.0)
@@ -85,7 +79,25 @@ class ActionTranslator:
                 f"outside of {low:g}..{high:g} that the space allows"
             )
             raise GameError(message, remedy="clip actions to the bounds in the action spec")
-        return np.clip(numbers, self._low, self._high)
+        clipped: Actions = np.clip(numbers, self._low, self._high)
+        return clipped
+
+
+class ActionTranslator(ActionCheck):
+    """Translates our actions into those of a game, and back.
+
+    Attributes:
+        spec: What a policy may do.
+    """
+
+    def __init__(self, spec: ActionSpec, space: Any, leaves: Sequence[Any]) -> None:
+        super().__init__(spec)
+        self._space = space
+        self._leaves = tuple(leaves)
+        self._single = len(leaves) == 1 and leaves[0] is space
+        self._widths = [_numbers(leaf) for leaf in leaves]
+        starts = [_starts(leaf) for leaf in leaves]
+        self._start = np.concatenate(starts) if spec.kind in ("discrete", "multi-discrete") else np.zeros(1, np.int64)
 
     def decode(self, actions: Actions) -> list[Any]:
         """Return our checked actions [n, ...] as a list of the game's."""

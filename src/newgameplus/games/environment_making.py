@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from newgameplus.errors import GameError, MissingExtraError, RecipeError
+from newgameplus.games.minigrid_view import quicken
 from newgameplus.games.rules.own_program import describe_failure, find_function
 from newgameplus.gymnasium_actions import ActionTranslator, describe_actions
 from newgameplus.gymnasium_spaces import Names, ObservationTranslator, describe_observations
@@ -127,7 +128,7 @@ def find_spec(name: str) -> Any:
 
 def _unknown(name: str, bare: str) -> GameError:
     ids = known_ids()
-    if name.endswith(".py") or "/" in name and Path(name).suffix == ".py":
+    if Path(name).suffix == ".py":
         return GameError(f"{name!r} names a file, but no function in it", remedy=f"write {name}:function")
     stem = re.sub(r"-v\d+$", "", bare)
     versions = [one for one in ids if re.sub(r"-v\d+$", "", one) == stem]
@@ -161,6 +162,7 @@ def make_copy(settings: EnvironmentSettings, *, render: bool = False) -> GameCop
             message = f"what {settings.id!r} makes is a {type(environment).__name__} without {needed!r}"
             raise GameError(message, source="environment.id", remedy="return a gymnasium.Env")
     environment = _bare(environment)
+    quicken(getattr(environment, "unwrapped", environment))
     hints = _hints(environment)
     try:
         seen = describe_observations(environment.observation_space, names=hints.names, codes=hints.codes)
