@@ -72,7 +72,8 @@ def arm(name: str, title: str, kind: str, good: float) -> dict[str, Any]:
         "raw": {
             "samples": 100,
             "playable": share(min(1.0, good + 0.01)),
-            "playable_and_novel": share(good),
+            "playable_and_novel": share(min(1.0, good + 0.005)),
+            "good": share(good),
             "flawed": share(0.03),
             "undecided": 0.01,
             "novelty": {"mean_distance": 812.3, "mean_share": 0.41, "novel": 0.98},
@@ -185,11 +186,20 @@ def test_every_section_says_what_it_should() -> None:
     assert page.tags["img"] == 7
 
 
-def test_failed_raw_samples_stand_among_the_failures() -> None:
+def test_raw_samples_are_shown_as_they_came_failures_too() -> None:
+    """Samples that were not chosen would be chosen if those that failed stood elsewhere."""
     html = full()
-    failures = html[html.index("Where it failed") : html.index("Raw samples, not chosen")]
-    assert "a gap too wide" in failures
-    assert "<b>fine</b>" not in failures
+    failures, raw = html[html.index("Where it failed") :].split("Raw samples, not chosen")[:2]
+    raw = raw[: raw.index("</section>")]
+    assert "a gap too wide" in raw
+    assert "<b>fine</b>" in raw
+    assert "a gap too wide" not in failures
+
+
+def test_bars_show_what_the_verdict_judges() -> None:
+    """Good: playable, new and whole."""
+    html = full()
+    assert 'title="playable 0.93, new and whole too 0.92' in html
 
 
 def test_what_users_write_cannot_become_html() -> None:

@@ -61,8 +61,8 @@ _SHEETS: Mapping[str, _Sheet] = {
     "edit": _Sheet("Edited maps", "The outlined part was made anew, the rest is the designer's.", 6),
     "worst": _Sheet(
         "Where it failed",
-        "Raw samples before any repair that cannot be played or have a broken structure. The cross marks where it got "
-        "stuck; what the player cannot reach is darker.",
+        "Raw samples before any repair that cannot be played, then those most like a training level. The cross marks "
+        "where it got stuck; what the player cannot reach is darker.",
         12,
     ),
     "raw": _Sheet("Raw samples, not chosen", "As the model drew them, the first ones, neither chosen nor repaired.", 8),
@@ -77,14 +77,10 @@ _STATES = {
 
 
 def sheets(samples: Sequence[SampleCard], shrinker: Shrinker) -> dict[str, str]:
-    """Return one section a kind of sample; kinds without a sample are left out.
-
-    Failed raw samples are shown with the worst cases.
-    """
+    """Return one section a kind of sample; kinds without a sample are left out."""
     grouped: dict[str, list[SampleCard]] = {kind: [] for kind in _SHEETS}
     for card in samples:
-        failed = card.kind == "raw" and card.status == "unplayable"
-        grouped["worst" if failed else card.kind].append(card)
+        grouped[card.kind].append(card)
     return {kind: _sheet(_SHEETS[kind], cards, shrinker) for kind, cards in grouped.items() if cards}
 
 

@@ -108,8 +108,8 @@ def verdict_card(evaluation: Row) -> str:
     if rungs:
         samples = _count(evaluation.get("samples"))
         ladder = f"""<div class="ladder" role="list" aria-label="good levels of every arm">{rungs}</div>
-<p class="quiet">Bar: share of {samples} raw samples that can be played and are new, from 0 to 1, before any
-repair; the paler bar behind it: that can be played at all. Thin line: {_level(evaluation)} interval.</p>"""
+<p class="quiet">Bar: share of {samples} raw samples that can be played, are new and whole, from 0 to 1, before
+any repair; the paler bar behind it: that can be played at all. Thin line: {_level(evaluation)} interval.</p>"""
     return f"""<section class="card verdict {tone}" aria-label="verdict">
 <p class="outcome">{badge}</p>
 <p class="sentence">{text(_without_opening(str(verdict.get("sentence") or "")))}</p>
@@ -121,7 +121,7 @@ def _percent(value: float | None) -> float:
 
 
 def _rung(row: Row) -> str:
-    good, playable = _find(row, "raw", "playable_and_novel"), _find(row, "raw", "playable")
+    good, playable = _find(row, "raw", "good"), _find(row, "raw", "playable")
     low, high = _value(_find(good, "low")), _value(_find(good, "high"))
     whisker = ""
     if low is not None and high is not None:
@@ -129,7 +129,7 @@ def _rung(row: Row) -> str:
         whisker = f'<span class="whisker" style="left:{_percent(low):.2f}%;width:{width:.2f}%"></span>'
     reference = " reference" if row.get("kind") == "fine-tuned" else ""
     told = f"{_number(good)} {_span(good)}".strip()
-    return f"""<div class="rung{reference}" role="listitem" title="playable {_number(playable)}, and new {told}">
+    return f"""<div class="rung{reference}" role="listitem" title="playable {_number(playable)}, new and whole too {told}">
 <span class="name">{_title(row)}</span>
 <span class="track" aria-hidden="true"><span class="pale" style="width:{_percent(_value(playable)):.2f}%"></span>
 <span class="fill" style="width:{_percent(_value(good)):.2f}%"></span>{whisker}</span>
