@@ -129,7 +129,8 @@ def _rung(row: Row) -> str:
         whisker = f'<span class="whisker" style="left:{_percent(low):.2f}%;width:{width:.2f}%"></span>'
     reference = " reference" if row.get("kind") == "fine-tuned" else ""
     told = f"{_number(good)} {_span(good)}".strip()
-    return f"""<div class="rung{reference}" role="listitem" title="playable {_number(playable)}, new and whole too {told}">
+    whole = f"playable {_number(playable)}, new and whole too {told}"
+    return f"""<div class="rung{reference}" role="listitem" title="{whole}">
 <span class="name">{_title(row)}</span>
 <span class="track" aria-hidden="true"><span class="pale" style="width:{_percent(_value(playable)):.2f}%"></span>
 <span class="fill" style="width:{_percent(_value(good)):.2f}%"></span>{whisker}</span>
