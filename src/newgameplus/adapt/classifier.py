@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from newgameplus.adapt.rows import move_rows
 from newgameplus.pretrained.backbone import Backbone, ZeroShotHead
 
 __all__ = ["ClipClassifier", "StandardizedHead"]
@@ -68,10 +69,11 @@ class StandardizedHead(nn.Module):
             The names carried over.
         """
         matched = match_labels(labels, known.labels)
-        for row, source in matched.items():
-            weight = known.weight[source].to(self.linear.weight)
-            self.linear.weight[row] = weight * self.scale
-            self.linear.bias[row] = known.bias[source].to(weight) + weight @ self.mean
+        sources = [matched.get(row, -1) for row in range(len(labels))]
+        weight = known.weight.to(self.linear.weight)
+        bias = known.bias.to(weight) + weight @ self.mean
+        self.linear.weight.copy_(move_rows(weight * self.scale, sources, fill=self.linear.weight))
+        self.linear.bias.copy_(move_rows(bias, sources, fill=self.linear.bias))
         return tuple(labels[row] for row in matched)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from newgameplus.adapt.rows import move_columns, move_rows
 from newgameplus.pretrained.tile_model import TileFacts, TileModel, meaning_table
 from newgameplus.pretrained.tile_network import TileNetwork
 
@@ -123,11 +124,11 @@ def _operated(
     network.load_state_dict(shared, strict=False)
     copies = Counter(row for row in rows if row >= 0)
     with torch.no_grad():
-        for new, row in enumerate(rows):
-            network.own[new] = old.own[row] if row >= 0 else 0.0
-            network.answer_own[new] = old.answer_own[row] if row >= 0 else 0.0
-            # Several tiles that start from one share its probability.
-            network.bias[new] = old.bias[row] - math.log(copies[row]) if row >= 0 else old.bias.min()
+        network.own.copy_(move_rows(old.own, rows))
+        network.answer_own.copy_(move_rows(old.answer_own, rows))
+        # Several tiles that start from one share its probability.
+        shared_out = torch.tensor([math.log(copies[row]) if row >= 0 else 0.0 for row in rows])
+        network.bias.copy_(move_rows(old.bias, rows, fill=old.bias.min()) - shared_out)
         network.wishes.weight.copy_(_wish_columns(old.wishes.weight, model.measures, measures, _features(model, old)))
     return TileModel(model.name, network.eval(), tiles, measures, model.meanings, dict(model.facts))
 
@@ -138,9 +139,8 @@ def _features(model: TileModel, network: TileNetwork) -> int:
 
 def _wish_columns(weight: Tensor, known: Sequence[str], new: Sequence[str], features: int) -> Tensor:
     """Move the columns of known measures to their new places; new measures start silent."""
-    columns = torch.zeros(len(weight), len(new) * features)
-    for place, name in enumerate(new):
-        if name in known:
-            start = list(known).index(name) * features
-            columns[:, place * features : (place + 1) * features] = weight[:, start : start + features]
-    return columns
+    places = {name: place for place, name in enumerate(known)}
+    sources = [
+        places[name] * features + feature if name in places else -1 for name in new for feature in range(features)
+    ]
+    return move_columns(weight, sources)
