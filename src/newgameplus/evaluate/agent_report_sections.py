@@ -284,13 +284,12 @@ def strength(table: Row | None) -> str:
                 f"{number(row['score']['value'])} <small>({number(row['score']['low'])} to "
                 f"{number(row['score']['high'])})</small>",
                 score(row["raw"]),
-                text(row["text"]),
-                "reached" if row["reached"] else "nearest there is",
+                f"{text(row['text'])}{'' if row['reached'] else ' <small>nearest there is</small>'}",
             ],
         )
         for row in table["levels"]
     ]
-    heads = ["level", "strength", "return", "setting", ""]
+    heads = ["level", "strength", "return", "setting"]
     return f"""<section class="card"><h2>How strong it plays, by level</h2>
 <p class="lead">Strength 0 plays like a random policy (return {score(table["random"])}), 1 like the full one
 ({score(table["full"])}). Levels that no setting comes near are marked; a cross in the figure.</p>
