@@ -13,7 +13,15 @@ from typing import Any
 
 from newgameplus.errors import MissingExtraError, NewGamePlusError, PretrainedModelError
 
-__all__ = ["Blueprint", "broken_torchvision", "explained", "import_transformers", "quiet", "read_blueprint"]
+__all__ = [
+    "Blueprint",
+    "broken_torchvision",
+    "explained",
+    "import_transformers",
+    "quiet",
+    "read_blueprint",
+    "read_config",
+]
 
 _CLASSIFIERS = ("MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING")
 _BACKBONES = "MODEL_FOR_BACKBONE_MAPPING"
@@ -113,7 +121,7 @@ def read_blueprint(
         PretrainedModelError: It is no image or video network, or this version of Transformers does not know it.
     """
     library = import_transformers()
-    config = _read_config(library, content, source)
+    config = read_config(library, content, source)
     network_class, config, classifier = _network_class(library, config, content, source)
     if getattr(config, "mask_ratio", 0.0):
         config.mask_ratio = 0.0  # a masked autoencoder must see the whole picture to describe it
@@ -144,7 +152,12 @@ def read_blueprint(
     )
 
 
-def _read_config(library: Any, content: Mapping[str, Any], source: str) -> Any:
+def read_config(library: Any, content: Mapping[str, Any], source: str) -> Any:
+    """Turn what config.json says into the library's configuration object.
+
+    Raises:
+        PretrainedModelError: This version of Transformers does not know the family, or cannot read the configuration.
+    """
     family = content.get("model_type")
     known = library.CONFIG_MAPPING
     if family not in known:
