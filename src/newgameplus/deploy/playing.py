@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ from newgameplus.errors import RecipeError, RunError
 from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.evaluate.returns import mean_interval, success_interval
 from newgameplus.files import atomic_path
-from newgameplus.games.environment_contract import Environments, Step
 from newgameplus.games.record.video_writer import video_writer
+from newgameplus.scenarios.agent_film import Filmed
 from newgameplus.scenarios.agent_play import Handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
 from newgameplus.scenarios.agent_strength import LevelChoice, choose_level
-from newgameplus.spaces import Actions, Masks, Observations
 
 __all__ = ["play"]
 
@@ -107,31 +106,6 @@ def _answer(name: str, played: PlayedEpisodes, choice: LevelChoice | None, video
     return answer
 
 
-class _Filmed(Environments):
-    """One copy of a game that films what it shows."""
-
-    def __init__(self, game: Environments, film: Callable[[npt.NDArray[np.uint8]], None]) -> None:
-        self._game, self._film = game, film
-        self.name, self.count, self.masked = game.name, game.count, game.masked
-        self.observations, self.actions = game.observations, game.actions
-
-    def reset(self, seed: int) -> Observations:
-        found = self._game.reset(seed)
-        self._film(self._game.render())
-        return found
-
-    def step(self, actions: Actions) -> Step:
-        found = self._game.step(actions)
-        self._film(self._game.render())
-        return found
-
-    def masks(self) -> Masks | None:
-        return self._game.masks()
-
-    def close(self) -> None:
-        self._game.close()
-
-
 def _filmed(player: Player, episodes: int, seed: int, handicap: Handicap, path: Path) -> PlayedEpisodes:
     """Play one episode after the other and film each step.
 
@@ -147,7 +121,7 @@ def _filmed(player: Player, episodes: int, seed: int, handicap: Handicap, path: 
             def film(frame: npt.NDArray[np.uint8]) -> None:
                 writer.add(np.ascontiguousarray(_even(frame)[:height, :width]))
 
-            return play_episodes(player.policy, _Filmed(game, film), episodes, seed, handicap=handicap)
+            return play_episodes(player.policy, Filmed(game, film), episodes, seed, handicap=handicap)
 
 
 def _even(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -23,6 +23,7 @@ from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe, settings_for
 from newgameplus.scenarios.agent_play import Handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, unfit
+from newgameplus.scenarios.agent_report import film_policies, write_report_of
 from newgameplus.scenarios.agent_strength import strength_table
 from newgameplus.scenarios.agent_training import FINE_TUNED, TrainedPolicy
 from newgameplus.train.cloning import agreement
@@ -69,14 +70,16 @@ def evaluate_agents(results: AgentResults) -> dict[str, Any]:
         level=recipe.evaluate.level,
         seed=recipe.seed,
     )
-    evaluation["retention"] = [term.model_dump() for term in results.terms]
+    evaluation["retention"] = {
+        "terms": [term.model_dump() for term in results.terms],
+        "states": recipe.retention.states if results.terms else None,
+    }
     evaluation["start"] = results.trained[0].policy.name
     if recipe.evaluate.levels:
         player = Player(str(run.folder), results.trained[0].policy, recipe.environment, run)
         evaluation["strength"] = strength_table(player, recipe.evaluate.levels)
-    from newgameplus.scenarios.agent_report import write_agent_report
-
-    write_agent_report(results, evaluation)
+    shown = {AGENT_ARM_TITLES.get(one.plan.name, one.plan.name): one.policy for one in results.trained}
+    write_report_of(run, evaluation, film_policies(shown, recipe.environment, games, recipe.seed + 2 * _SEED))
     write_json(run.folder / "evaluation.json", json.loads(json.dumps(evaluation)))
     return evaluation
 

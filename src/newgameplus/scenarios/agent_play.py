@@ -13,11 +13,12 @@ from newgameplus.errors import GameError
 from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.games.environment_contract import Environments, EpisodeEnd
 from newgameplus.games.environment_sync import seed_of
+from newgameplus.games.record.episode_collection import RandomPlayer
 from newgameplus.pretrained.policy import Policy
 from newgameplus.spaces import Actions, ActionSpec, Masks, Observations
 from newgameplus.train.device import using_threads
 
-__all__ = ["FULL_STRENGTH", "Handicap", "play_episodes", "random_actions"]
+__all__ = ["FULL_STRENGTH", "Handicap", "play_episodes"]
 
 _LONGEST = 200_000
 
@@ -41,38 +42,12 @@ FULL_STRENGTH = Handicap()
 """As the policy learned to play."""
 
 
-def random_actions(spec: ActionSpec, count: int, masks: Masks | None, rng: np.random.Generator) -> Actions:
-    """Draw one action a copy, all allowed ones alike.
-
-    Args:
-        spec: Kind of actions.
-        count: Copies.
-        masks: Where actions may be taken, or None.
-        rng: Source of randomness.
-    """
-    if spec.kind == "continuous":
-        low = np.asarray(spec.low or (-1.0,) * spec.width, np.float32)
-        high = np.asarray(spec.high or (1.0,) * spec.width, np.float32)
-        bounded = np.isfinite(low) & np.isfinite(high)
-        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-        drawn: Actions = rng.uniform(low, high, (count, spec.width)).astype(np.float32)
-        return drawn
-    score = rng.random((count, spec.width))
-    if spec.kind == "binary":
-        pressed: Actions = ((score < 0.5) & (True if masks is None else masks)).astype(np.int64)
-        return pressed
-    if masks is not None:
-        score = np.where(masks, score, -1.0)
-    ends = np.cumsum(spec.sizes)[:-1]
-    chosen = [part.argmax(axis=1) for part in np.split(score, ends, axis=1)]
-    return chosen[0].astype(np.int64) if spec.kind == "discrete" else np.stack(chosen, axis=1).astype(np.int64)
-
-
 class _Player:
     """A policy (or none: random play) with its handicap, memory and randomness, for one round of episodes."""
 
     def __init__(self, policy: Policy | None, handicap: Handicap, actions: ActionSpec, count: int, seed: int) -> None:
-        self.policy, self.handicap, self.actions, self.count = policy, handicap, actions, count
+        self.policy, self.handicap, self.count = policy, handicap, count
+        self.random = RandomPlayer(actions, seed)
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.state = None if policy is None else policy.network.initial_state(count)
@@ -80,7 +55,7 @@ class _Player:
 
     def act(self, observations: Observations, starts: torch.Tensor, masks: Masks | None) -> Actions:
         if self.policy is None:
-            return random_actions(self.actions, self.count, masks, self.rng)
+            return self.random(observations, None, starts.numpy(), masks)[0]
         self.seen.append({name: values.copy() for name, values in observations.items()})
         chosen, self.state = self.policy.act(
             self.seen[0], self.state, starts, masks, temperature=self.handicap.temperature, generator=self.generator
@@ -88,7 +63,7 @@ class _Player:
         if self.handicap.randomness > 0.0:
             blind = self.rng.random(self.count) < self.handicap.randomness
             chosen = chosen.copy()
-            chosen[blind] = random_actions(self.actions, self.count, masks, self.rng)[blind]
+            chosen[blind] = self.random(observations, None, starts.numpy(), masks)[0][blind]
         return chosen
 
 

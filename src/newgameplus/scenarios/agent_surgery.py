@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from newgameplus import progress
-from newgameplus.adapt.surgery import SurgeryPlan, operate, plan_surgery, prove, write_plan
+from newgameplus.adapt.surgery import SurgeryPlan, SurgeryProof, operate, plan_surgery, prove, write_plan
+from newgameplus.adapt.surgery_proof import TOLERANCE
 from newgameplus.errors import NewGamePlusError, RecipeError
 from newgameplus.evaluate.agent_arms import AgentArm
 from newgameplus.evaluate.agent_evaluation import compare_agents
@@ -23,6 +24,7 @@ from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import settings_for
 from newgameplus.scenarios.agent_play import play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
+from newgameplus.scenarios.agent_report import write_report_of
 from newgameplus.spaces import Observations
 from newgameplus.train.rollout import expert_states
 
@@ -144,14 +146,28 @@ def _operate(
     save_policy(run.model_folder, operated)
     write_json(run.folder / "surgery.json", {"plan": plan.as_dict(), "proof": proof.as_dict()})
     if episodes > 0:
-        evaluation = _measure(run, operated, settings, episodes, seed)
-        evaluation["surgery"] = {"text": f"{plan.text()}\n\n{proof.text()}", "proof": proof.as_dict()}
+        evaluation = _measure(operated, settings, episodes, seed)
+        evaluation["surgery"] = _shown(plan, proof)
         done["score"] = evaluation["arms"][0]["games"][evaluation["game"]]["mean"]
+        write_report_of(run, evaluation)
         write_json(run.folder / "evaluation.json", json.loads(json.dumps(evaluation)))
     return done
 
 
-def _measure(run: Run, policy: Policy, settings: EnvironmentSettings, episodes: int, seed: int) -> dict[str, Any]:
+def _shown(plan: SurgeryPlan, proof: SurgeryProof) -> dict[str, Any]:
+    """Return what a report shows of an operation."""
+    return {
+        "plan": plan.text(),
+        "largest_difference": proof.exact.largest,
+        "observations": proof.observations,
+        "tolerance": TOLERANCE * proof.scale,
+        "losses": list(plan.losses),
+        "notes": list(plan.notes),
+        "proof": proof.as_dict(),
+    }
+
+
+def _measure(policy: Policy, settings: EnvironmentSettings, episodes: int, seed: int) -> dict[str, Any]:
     """Let the operated policy play the new game, and random play beside it."""
     with make_environments(settings, count=min(episodes, _MOST_COPIES)) as environments:
         played = play_episodes(policy, environments, episodes, _SEED + seed, title="playing at step 0")
@@ -162,7 +178,7 @@ def _measure(run: Run, policy: Policy, settings: EnvironmentSettings, episodes: 
 
 
 def _real_observations(player: Player, seed: int) -> Observations:
-    """Return what the old policy sees in its own game; made-up states, and said so, if that cannot be opened any more."""
+    """Return what the old policy sees in its own game; made-up states if that cannot be opened any more, and say so."""
     try:
         with player.open(8) as environments:
             episodes = expert_states(player.policy.network, environments, _STATES, seed, successful=False)
