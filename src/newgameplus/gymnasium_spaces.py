@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from newgameplus.errors import GameError
+from newgameplus.recipe_problems import did_you_mean
 from newgameplus.spaces import SINGLE, ObservationPart, Observations, ObservationSpec
 
 __all__ = ["VOCABULARY", "Names", "ObservationTranslator", "RowError", "describe_observations", "words_to_tokens"]
@@ -123,6 +124,19 @@ class ObservationTranslator:
         self.spec = ObservationSpec(tuple(leaf.part for leaf in leaves))
         only = self._leaves[0]
         self._plain = len(self._leaves) == 1 and not only.path and only.convert is None
+
+    def only(self, names: Sequence[str]) -> ObservationTranslator:
+        """Return a translator of some of the parts.
+
+        Raises:
+            GameError: There is no such part.
+        """
+        known = self.spec.names
+        if unknown := [name for name in names if name not in known]:
+            near = did_you_mean(unknown[0], list(known))
+            remedy = f"{near}there are: {', '.join(known)}"
+            raise GameError(f"the game shows no {unknown[0]!r}", source="environment.parts", remedy=remedy)
+        return ObservationTranslator([leaf for leaf in self._leaves if leaf.part.name in names])
 
     def empty(self, count: int) -> Observations:
         """Return arrays for ``count`` observations, filled with whatever was there."""

@@ -46,6 +46,9 @@ class EnvironmentSettings(Strict):
     """Gymnasium id (``MiniGrid-DoorKey-8x8-v0``), or what makes one: ``module:function`` or ``file.py:function``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of the environment."""
+    parts: Names = ()
+    """Parts of the observation that the policy sees, such as ``[image, direction]``; empty takes all. Leave out what
+    never changes, such as the mission of a game with one: reading it at every step costs time."""
     count: Count | Literal["auto"] = "auto"
     """Copies stepped together; ``auto`` takes 16 (64 where the maker steps them natively)."""
     vectorize: Literal["auto", "sync", "process", "native"] = "auto"

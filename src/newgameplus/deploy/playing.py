@@ -13,8 +13,8 @@ from newgameplus.errors import RecipeError, RunError
 from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.evaluate.returns import mean_interval, success_interval
 from newgameplus.files import atomic_path
+from newgameplus.games.environment_film import make_rendered
 from newgameplus.games.record.video_writer import video_writer
-from newgameplus.scenarios.agent_film import Filmed
 from newgameplus.scenarios.agent_play import Handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
 from newgameplus.scenarios.agent_strength import LevelChoice, choose_level
@@ -112,16 +112,16 @@ def _filmed(player: Player, episodes: int, seed: int, handicap: Handicap, path: 
     Raises:
         GameError: The game gives no pictures.
     """
-    with player.open(1, render=True) as game, atomic_path(path) as temporary:
-        game.reset(seed)
-        first = _even(game.render())
-        height, width = first.shape[:2]
-        with video_writer(temporary, frame_rate=_FRAME_RATE, height=height, width=width) as writer:
+    player.open(1).close()  # says what does not fit
+    with make_rendered(player.settings) as game, atomic_path(path) as temporary:
+        height, width = _even(game.frame_after_reset(seed)).shape[:2]
+        rate = game.frame_rate or _FRAME_RATE
+        with video_writer(temporary, frame_rate=rate, height=height, width=width) as writer:
 
             def film(frame: npt.NDArray[np.uint8]) -> None:
                 writer.add(np.ascontiguousarray(_even(frame)[:height, :width]))
 
-            return play_episodes(player.policy, Filmed(game, film), episodes, seed, handicap=handicap)
+            return play_episodes(player.policy, game.filmed(film), episodes, seed, handicap=handicap)
 
 
 def _even(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

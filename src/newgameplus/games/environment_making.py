@@ -166,6 +166,7 @@ def make_copy(settings: EnvironmentSettings, *, render: bool = False) -> GameCop
     hints = _hints(environment)
     try:
         seen = describe_observations(environment.observation_space, names=hints.names, codes=hints.codes)
+        seen = seen.only(settings.parts) if settings.parts else seen
         done = describe_actions(environment.action_space, names=hints.actions)
     except GameError as error:
         source = f"{settings.id}{f', {error.source}' if error.source else ''}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from newgameplus.errors import DataError, RunError
 from newgameplus.files import digest_bytes
-from newgameplus.games.demonstrations import load_demonstrations, split_demonstrations
+from newgameplus.games.demonstrations import OtherSpacesError, load_demonstrations, split_demonstrations
 from newgameplus.games.environment_contract import Environments
 from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
@@ -106,19 +106,33 @@ def load_agent_game(recipe: AgentRecipe) -> AgentGame:
         game = AgentGame(recipe.environment, environments.observations, environments.actions)
     if recipe.data.path is None:
         return game
-    demonstrations = load_demonstrations(
-        recipe.data.path,
-        observations=game.observations,
-        actions=game.actions,
-        settings=recipe.data,
-        seed=recipe.seed,
-    )
+    demonstrations = _read(recipe, game)
     game.notes += list(demonstrations.left_out)
     game.learned, game.held_out = split_demonstrations(demonstrations, recipe.data.test, recipe.seed)
     if not game.learned.episodes:
         remedy = "record more episodes, or lower data.test"
         raise DataError("no demonstration is left to learn from", source=recipe.data.path, remedy=remedy)
     return game
+
+
+def _read(recipe: AgentRecipe, game: AgentGame) -> Demonstrations:
+    """Read the demonstrations; of those that show more than the policy is to see, only that is kept."""
+    path, wanted = str(recipe.data.path), game.observations
+    reading: dict[str, Any] = {"actions": game.actions, "settings": recipe.data, "seed": recipe.seed}
+    if not recipe.environment.parts:
+        return load_demonstrations(path, observations=wanted, **reading)
+    everything = recipe.environment.model_copy(update={"parts": ()})
+    with make_environments(everything, count=1) as environments:
+        whole = environments.observations
+    try:
+        found = load_demonstrations(path, observations=whole, **reading)
+    except OtherSpacesError:
+        return load_demonstrations(path, observations=wanted, **reading)
+    episodes = tuple(
+        replace(episode, observations={name: episode.observations[name] for name in wanted.names})
+        for episode in found.episodes
+    )
+    return replace(found, observations=wanted, episodes=episodes)
 
 
 def spaces_text(observations: ObservationSpec, actions: ActionSpec) -> list[str]:

@@ -19,6 +19,7 @@ from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, spaces_text
 from newgameplus.scenarios.agent_start import load_start, retention_of
+from newgameplus.spaces import ObservationSpec
 
 __all__ = ["check_agent", "init_agent"]
 
@@ -64,10 +65,19 @@ def init_agent(
         name=plain,
         game=_quote(environment),
         options=json.dumps(dict(options or {})),
+        parts=_parts(observations),
         path=_quote(str(demonstrations)) if demonstrations is not None else "null",
         skip_bad="true" if skip_bad else "false",
         success=_success_comment(found),
     )
+
+
+def _parts(observations: ObservationSpec) -> str:
+    """Propose what to see: all, or all but texts where there is more than those."""
+    kept = [part.name for part in observations.parts if part.kind != "tokens"]
+    if not kept or len(kept) == len(observations.parts):
+        return "[]"
+    return f"[{', '.join(kept)}]"
 
 
 def _told(found: Demonstrations | None) -> str:
@@ -108,6 +118,7 @@ seed: 0
 environment:
   id: {game}
   options: {options}
+  parts: {parts}             # what the policy sees; [] is everything
   # others: [OldTask-v1]        # games it could play before: what was forgotten is measured there
 
 data:

@@ -11,14 +11,12 @@ import numpy.typing as npt
 from newgameplus import progress
 from newgameplus.errors import NewGamePlusError
 from newgameplus.evaluate.agent_report import Film, write_agent_report
-from newgameplus.games.environment_contract import Environments
-from newgameplus.games.environments import make_environments
+from newgameplus.games.environment_film import RenderedGame, make_rendered
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe import dump_recipe
 from newgameplus.recipe_agent import EnvironmentSettings
 from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import settings_for
-from newgameplus.scenarios.agent_film import Filmed
 from newgameplus.scenarios.agent_play import play_episodes
 
 __all__ = ["film_policies", "write_report_of"]
@@ -56,24 +54,23 @@ def film_policies(
     for game in games:
         for title, policy in policies.items():
             try:
-                with make_environments(settings_for(settings, game), count=1, render=True) as environments:
-                    films.append(_film(title, policy, environments, seed))
+                with make_rendered(settings_for(settings, game)) as rendered:
+                    films.append(_film(title, policy, rendered, seed))
             except NewGamePlusError as error:
                 progress.say(f"note: no pictures of {game}: {error.message}")
                 break
     return films
 
 
-def _film(title: str, policy: Policy, environments: Environments, seed: int) -> Film:
+def _film(title: str, policy: Policy, rendered: RenderedGame, seed: int) -> Film:
     frames: list[npt.NDArray[np.uint8]] = []
 
     def keep(frame: npt.NDArray[np.uint8]) -> None:
         if len(frames) < _MOST_FRAMES:
             frames.append(frame)
 
-    played = play_episodes(policy, Filmed(environments, keep), 1, seed, title=f"filming {title}")
-    shown = frames[:-1] or frames  # the last picture is of the next episode
-    chosen = np.linspace(0, len(shown) - 1, min(_FRAMES, len(shown))).round().astype(int)
+    played = play_episodes(policy, rendered.filmed(keep), 1, seed, title=f"filming {title}")
+    chosen = np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)
     end = "" if played.successes is None else (", reached the goal" if played.successes[0] else ", did not reach it")
-    told = f"{title}: {environments.name}, return {played.totals[0]:.3g} in {played.lengths[0]} steps{end}"
-    return Film(told, [shown[number] for number in chosen])
+    told = f"{title}: {played.game}, return {played.totals[0]:.3g} in {played.lengths[0]} steps{end}"
+    return Film(told, [frames[number] for number in chosen])
