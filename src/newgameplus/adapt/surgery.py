@@ -28,11 +28,12 @@ from newgameplus.adapt.surgery_baseline import load_what_fits
 from newgameplus.adapt.surgery_demonstrations import convert_episodes
 from newgameplus.adapt.surgery_differences import describe_differences, suggest_maps
 from newgameplus.adapt.surgery_held import Held, held_contribution, held_values, hold
-from newgameplus.adapt.surgery_layers import Pass, Table, make_table, moved
+from newgameplus.adapt.surgery_layers import make_table
 from newgameplus.adapt.surgery_matching import Findings
 from newgameplus.adapt.surgery_observations import carried_options, match_observations
 from newgameplus.adapt.surgery_plan import SurgeryPlan, read_plan, write_plan
 from newgameplus.adapt.surgery_proof import SurgeryProof, prove
+from newgameplus.adapt.surgery_table import Pass, Table, moved
 from newgameplus.adapt.surgery_text import parse_map
 from newgameplus.errors import SurgeryError, raise_problems
 from newgameplus.pretrained.policy import Policy, as_tensors
@@ -209,8 +210,8 @@ def apply_table(table: Table, old: Mapping[str, Tensor], fresh: Mapping[str, Ten
 
 
 def _passing(through: Pass, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    for row, (column, strength) in enumerate(zip(through.columns, through.weights, strict=True)):
-        if column >= 0:
-            weight[row], bias[row] = 0.0, 0.0
+    for row, columns in enumerate(through.rows):
+        weight[row], bias[row] = 0.0, 0.0
+        for column, strength in columns:
             weight[row, column] = strength
     return weight, bias

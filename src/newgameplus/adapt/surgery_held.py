@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from newgameplus.adapt.surgery_layers import Fold
 from newgameplus.adapt.surgery_plan import SurgeryPlan
+from newgameplus.adapt.surgery_table import Fold
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.spaces import ObservationPart, Observations
 

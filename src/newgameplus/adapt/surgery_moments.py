@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from newgameplus.adapt.surgery_layers import make_table, moved
+from newgameplus.adapt.surgery_layers import make_table
 from newgameplus.adapt.surgery_plan import SurgeryPlan
+from newgameplus.adapt.surgery_table import moved
 from newgameplus.pretrained.policy_network import PolicyNetwork
 
 __all__ = ["carry_moments", "fresh_entries", "load_moments", "moments_of", "refilling"]
