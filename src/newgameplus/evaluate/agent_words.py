@@ -7,6 +7,7 @@ from math import isfinite
 
 __all__ = ["percent", "percent_span", "score", "score_signed", "score_span", "score_with_span", "steps_text"]
 
+_PERCENT = "\u00a0%"  # no line breaks before the sign
 _COMPACT = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -58,13 +59,13 @@ def score_signed(interval: Mapping[str, float]) -> str:
 
 def percent(value: float | None) -> str:
     """Write a share as whole percent: ``98 %``."""
-    return "-" if value is None or not isfinite(value) else f"{round(100 * value) + 0:d} %"
+    return "-" if value is None or not isfinite(value) else f"{round(100 * value) + 0:d}{_PERCENT}"
 
 
 def percent_span(interval: Mapping[str, float]) -> str:
     """Write a share with its interval: ``98 % (94 to 101 %)``."""
     ends = [round(100 * interval[key]) + 0 for key in ("low", "high")]
-    return f"{percent(interval['value'])} ({ends[0]} to {ends[1]} %)"
+    return f"{percent(interval['value'])} ({ends[0]} to {ends[1]}{_PERCENT})"
 
 
 def steps_text(steps: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def arms(skills: Mapping[str, Mapping[str, float]] = SKILLS, **how: object) -> l
     ]
 
 
-def evaluation(skills: Mapping[str, Mapping[str, float]] = SKILLS, **how: object) -> dict[str, object]:
+def evaluation(skills: Mapping[str, Mapping[str, float]] = SKILLS, **how: object) -> dict[str, Any]:
     """Compare them all, with a random policy for every game."""
     games = {game: None for skill in skills.values() for game in skill}
     random = {game: play(game, RANDOM[game], seed=99, **how) for game in games}  # type: ignore[arg-type]
