@@ -99,6 +99,11 @@ class ActionTranslator(ActionCheck):
         starts = [_starts(leaf) for leaf in leaves]
         self._start = np.concatenate(starts) if spec.kind in ("discrete", "multi-discrete") else np.zeros(1, np.int64)
 
+    @property
+    def first(self) -> int:
+        """The game's smallest action, where one of several is chosen."""
+        return int(self._start[0])
+
     def decode(self, actions: Actions) -> list[Any]:
         """Return our checked actions [n, ...] as a list of the game's."""
         if self.spec.kind == "discrete":

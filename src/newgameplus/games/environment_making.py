@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from newgameplus.errors import GameError, MissingExtraError, RecipeError
+from newgameplus.games.atari_frames import AtariFrames, is_atari
 from newgameplus.games.minigrid_view import quicken
 from newgameplus.games.rules.own_program import describe_failure, find_function
 from newgameplus.gymnasium_actions import ActionTranslator, describe_actions
@@ -163,6 +164,7 @@ def make_copy(settings: EnvironmentSettings, *, render: bool = False) -> GameCop
             raise GameError(message, source="environment.id", remedy="return a gymnasium.Env")
     environment = _bare(environment)
     quicken(getattr(environment, "unwrapped", environment))
+    _seed_whole(getattr(environment, "unwrapped", environment))
     hints = _hints(environment)
     try:
         seen = describe_observations(environment.observation_space, names=hints.names, codes=hints.codes)
@@ -196,14 +198,18 @@ def _make_by_function(settings: EnvironmentSettings, render: bool) -> Any:
 def _make_by_id(settings: EnvironmentSettings, render: bool) -> Any:
     gymnasium = import_gymnasium()
     spec = find_spec(settings.id)
-    mode = {"render_mode": "rgb_array"} if render else {}
+    mode: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+    atari = is_atari(settings)
+    if atari:
+        mode |= {"frameskip": 1, "obs_type": "grayscale"}
 
     def make() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True, **{**mode, **settings.options})
 
-    return _call(make, settings)
+    made = _call(make, settings)
+    return AtariFrames(_bare(made)) if atari else made
 
 
 def _call(make: Callable[[], Any], settings: EnvironmentSettings) -> Any:
@@ -230,6 +236,20 @@ def _accepts(function: Callable[..., Any], argument: str) -> bool:
 def _bare(environment: Any) -> Any:
     """Take off the outer wrapper that only checks the order of calls, which costs time at each step."""
     return environment.env if type(environment).__name__ == "OrderEnforcing" else environment
+
+
+def _seed_whole(inner: Any) -> None:
+    """Let a seed decide everything in MinAtar, which else might repeat an action of the episode before."""
+    if not hasattr(getattr(inner, "game", None), "last_action"):
+        return
+    game = inner.game
+    seed = game.seed
+
+    def seed_all(number: int | None = None) -> None:
+        seed(number)
+        game.last_action = 0
+
+    game.seed = seed_all
 
 
 @dataclass(frozen=True)
