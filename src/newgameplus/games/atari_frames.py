@@ -82,7 +82,8 @@ class AtariFrames:
         self.env.close()
 
     def _small(self, frame: Picture) -> Picture:
-        return np.rint(self._down @ frame.astype(np.float32) @ self._across).astype(np.uint8)
+        small: Picture = np.rint(self._down @ frame.astype(np.float32) @ self._across).astype(np.uint8)
+        return small
 
 
 def _shares(size: int) -> npt.NDArray[np.float32]:

@@ -94,7 +94,7 @@ class NativeEnvironments(Environments):
     def reset(self, seed: int) -> Observations:
         """See :meth:`Environments.reset`."""
         self._totals[:], self._lengths[:] = 0.0, 0
-        found = self._guarded(lambda: self._begin_all(seed), "reset")
+        found: Observations = self._guarded(lambda: self._begin_all(seed), "reset")
         self._ready = True
         return found
 
@@ -218,10 +218,7 @@ class MinAtarEnvironments(NativeEnvironments):
 def _cart_pole(settings: EnvironmentSettings, count: int) -> Environments | None:
     if settings.id not in ("CartPole-v0", "CartPole-v1") or not set(settings.options) <= {"sutton_barto_reward"}:
         return None
-    found = CartPoleEnvironments(settings, make_copy(settings), count)
-    poles = found._poles
-    fits = all(hasattr(poles, name) for name in ("state", "steps", "prev_done", "low", "high")) or poles.state is None
-    return found if fits else None
+    return CartPoleEnvironments(settings, make_copy(settings), count)
 
 
 def _minatar(settings: EnvironmentSettings, count: int) -> Environments | None:

@@ -61,8 +61,10 @@ def _step_time(settings: EnvironmentSettings) -> float:
         rng = np.random.default_rng(0)
         games.reset(0)
         begun = time.perf_counter()
-        for taken in range(1, _TRIAL + 1):
+        taken = 0
+        while taken < _TRIAL:
             games.step(random_actions(games.actions, 1, rng, games.masks()))
+            taken += 1
             if time.perf_counter() - begun > _PATIENCE:
                 break
         return (time.perf_counter() - begun) / taken

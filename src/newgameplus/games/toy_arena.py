@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 __all__ = ["ACTIONS", "FEATURES", "FIRST_ACTIONS", "FIRST_FEATURES", "Arena"]
 
+Vector = npt.NDArray[np.float32]
 FEATURES = (
     "hp",
     "mana",
@@ -91,14 +92,14 @@ class Arena(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._raised = False
         self._lost = 0.0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:  # noqa: ARG002
         """Begin a fight."""
         super().reset(seed=seed)
         self._begin()
         self._distance = int(self.np_random.integers(4, _FAR + 1))
         return self._look(), {}
 
-    def step(self, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Act, and let the enemy act."""
         name = self.action_names[int(action)]
         damage = self._act(name)
@@ -153,7 +154,7 @@ class Arena(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._raised = bool(self.np_random.random() < 0.5)
         return 0.0
 
-    def _look(self) -> npt.NDArray[np.float32]:
+    def _look(self) -> Vector:
         whole = (
             self._hp / 100.0,
             self._mana / 100.0,

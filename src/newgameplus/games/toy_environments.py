@@ -1,7 +1,7 @@
 """Tiny games, each of which asks for one thing that a learner must be able to do. For tests, examples and teaching.
 
-``ngp/Identity-v0`` (do what is shown), ``ngp/Memory-v0`` (recall what was shown), ``ngp/Delayed-v0`` (be paid at the end
-only), ``ngp/Masked-v0`` (choose among what is allowed), ``ngp/AppleRetrieval-v0`` (do not forget the way back while
+``ngp/Identity-v0`` (do what is shown), ``ngp/Memory-v0`` (recall what was shown), ``ngp/Delayed-v0`` (be paid only at
+the end), ``ngp/Masked-v0`` (choose among what is allowed), ``ngp/AppleRetrieval-v0`` (do not forget the way back while
 learning the way there), ``ngp/Arena-v0`` (a small fight whose features and actions a patch can change; see
 :mod:`newgameplus.games.toy_arena`). Importing this module needs gymnasium; :func:`register` makes the ids known.
 """
@@ -79,7 +79,7 @@ class Identity(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._target: Any = None
         self._steps = self._right = 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002
         """Begin an episode."""
         super().reset(seed=seed)
         self._steps = self._right = 0
@@ -142,7 +142,7 @@ class Memory(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self.observation_names = [*(f"cue {cue}" for cue in range(cues)), "asked"]
         self._cue = self._steps = 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:  # noqa: ARG002
         """Show a cue."""
         super().reset(seed=seed)
         self._cue, self._steps = int(self.np_random.integers(self._cues)), 0
@@ -180,7 +180,7 @@ class Delayed(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self.action_names = ["left", "right"]
         self._sign = self._steps = self._right = 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:  # noqa: ARG002
         """Begin an episode."""
         super().reset(seed=seed)
         self._steps = self._right = 0
@@ -226,7 +226,7 @@ class Masked(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         mask[self._allowed] = True
         return mask
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:  # noqa: ARG002
         """Begin an episode."""
         super().reset(seed=seed)
         self._steps = self._right = 0
@@ -279,7 +279,7 @@ class AppleRetrieval(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._place = self._steps = 0
         self._carries = False
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Vector, dict[str, Any]]:  # noqa: ARG002
         """Begin an episode."""
         super().reset(seed=seed)
         self._carries = self._start == "apple"
