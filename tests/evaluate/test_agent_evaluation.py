@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from tests.agent_players import AGREEMENT, NEW, OLD, SKILLS, arms, evaluation, play
 
 from newgameplus.errors import DataError
-from newgameplus.evaluate.agent_arms import AgentArm, CurveWindow, PlayedEpisodes, curve_windows
+from newgameplus.evaluate.agent_arms import AgentArm, CurveSummary, CurveWindow, PlayedEpisodes, curve_windows
 from newgameplus.evaluate.agent_evaluation import compare_agents
 from newgameplus.evaluate.agent_forgetting import memory_of, share_kept
 from newgameplus.evaluate.agent_runs import agent_runs_table, compare_agent_runs
@@ -165,6 +166,15 @@ def test_the_order_of_episodes_does_not_matter() -> None:
     assert compare_agents(turned, NEW, resamples=200) == compare_agents(plain, NEW, resamples=200)
 
 
+def test_a_game_has_the_name_that_the_evaluation_gives_it() -> None:
+    """Environments may know themselves by another name; the intervals are the same."""
+    made = [AgentArm(arm.name, arm.title, arm.kind, arm.played) for arm in arms()]
+    renamed = [
+        replace(arm, played={game: replace(one, game="another") for game, one in arm.played.items()}) for arm in made
+    ]
+    assert compare_agents(renamed, NEW, resamples=200) == compare_agents(made, NEW, resamples=200)
+
+
 def turn(played: PlayedEpisodes, seed: int) -> PlayedEpisodes:
     order = np.random.default_rng(seed).permutation(len(played))
     assert played.successes is not None
@@ -281,6 +291,22 @@ def test_curves_gather_equal_stretches() -> None:
     assert curve_windows([]) == ()
     sparse = curve_windows([(1, 0.0, None), (100, 1.0, None)], windows=10)
     assert [(window.steps, window.successes) for window in sparse] == [(10, None), (100, None)]
+
+
+def test_curves_from_rows_of_metrics() -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 10, "episodes": 0},
+        {"step": 20, "episodes": 9, "return": 2.0, "return_deviation": 3.0, "success": 1 / 3},
+        {"step": 30, "episodes": 1, "return": 4.0},
+    ]
+    curve = [point for row in rows if (point := CurveSummary.of_row(row))]
+    arm = AgentArm("fine-tuned", "ours", "fine-tuned", {NEW: play(NEW, 0.5)}, curve=curve)
+    first, second = compare_agents([arm], NEW, resamples=100)["arms"][0]["curve"]
+    assert (first["steps"], first["episodes"]) == (20, 9)
+    assert first["mean"]["high"] == pytest.approx(2 + 2.306, abs=1e-3)
+    assert first["success"]["value"] == pytest.approx(1 / 3)
+    assert second["mean"] == {"value": 4.0, "low": 4.0, "high": 4.0}
+    assert second["success"] is None
 
 
 def test_curves_of_old_games_are_kept_apart() -> None:

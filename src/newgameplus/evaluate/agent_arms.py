@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,15 @@ import numpy.typing as npt
 from newgameplus.errors import DataError
 from newgameplus.games.environment_contract import EpisodeEnd
 
-__all__ = ["AGENT_ARM_TITLES", "AgentArm", "Agreement", "CurveWindow", "PlayedEpisodes", "curve_windows"]
+__all__ = [
+    "AGENT_ARM_TITLES",
+    "AgentArm",
+    "Agreement",
+    "CurveSummary",
+    "CurveWindow",
+    "PlayedEpisodes",
+    "curve_windows",
+]
 
 AGENT_ARM_TITLES: Mapping[str, str] = MappingProxyType(
     {
@@ -105,6 +113,35 @@ class CurveWindow:
     game: str = ""
 
 
+@dataclass(frozen=True)
+class CurveSummary:
+    """A point of the learning curve of which only the sums are known, as in ``metrics.jsonl``.
+
+    Attributes:
+        steps: Steps of the game at the end of the stretch.
+        episodes: How many ended in it, at least 1.
+        mean: Of their returns.
+        deviation: Standard deviation of their returns (with one degree of freedom less); None if unknown.
+        success: Share that reached the goal; None if the game does not say.
+        game: On which game; empty for the one that was trained on.
+    """
+
+    steps: int
+    episodes: int
+    mean: float
+    deviation: float | None = None
+    success: float | None = None
+    game: str = ""
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> CurveSummary | None:
+        """Return the point of a row of ``metrics.jsonl``; None if no episode ended in its stretch."""
+        mean, episodes = row.get("return"), int(row.get("episodes") or 0)
+        if mean is None or not np.isfinite(mean) or episodes < 1:
+            return None
+        return cls(int(row["step"]), episodes, float(mean), row.get("return_deviation"), row.get("success"))
+
+
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """How often a policy does what the demonstrator did, on episodes that it was not trained on.
@@ -140,7 +177,7 @@ class AgentArm:
     played: Mapping[str, PlayedEpisodes]
     steps: int = 0
     seconds: float = 0.0
-    curve: Sequence[CurveWindow] = ()
+    curve: Sequence[CurveWindow | CurveSummary] = ()
     note: str = ""
     agreement: Agreement | None = None
 

@@ -35,13 +35,15 @@ A scenario adds ``retention``, ``surgery`` and ``strength`` (see :mod:`newgamepl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from newgameplus.errors import DataError
-from newgameplus.evaluate.agent_arms import AgentArm, CurveWindow, PlayedEpisodes
+from newgameplus.evaluate.agent_arms import AgentArm, CurveSummary, CurveWindow, PlayedEpisodes
 from newgameplus.evaluate.agent_forgetting import forgetting_matrix
 from newgameplus.evaluate.agent_verdict import judge_agents
 from newgameplus.evaluate.intervals import Interval
@@ -49,11 +51,12 @@ from newgameplus.evaluate.returns import (
     Sureness,
     aggregate_difference,
     aggregate_interval,
+    mean_interval,
     performance_profile,
     probability_of_improvement,
     success_interval,
 )
-from newgameplus.evaluate.scene_intervals import ratio_interval, share_difference
+from newgameplus.evaluate.scene_intervals import ratio_interval, share_difference, share_interval
 from newgameplus.evaluate.success_pairs import paired_share_difference
 
 __all__ = ["START", "compare_agents", "difference_row", "played_row", "same_episodes"]
@@ -100,8 +103,8 @@ def compare_agents(
     """
     _check(arms, game)
     how = Sureness(resamples, level, seed)
-    random = {name: played.in_order() for name, played in (random or {}).items()}
-    played = {arm.name: {name: episodes.in_order() for name, episodes in arm.played.items()} for arm in arms}
+    random = _in_order(random or {})
+    played = {arm.name: _in_order(arm.played) for arm in arms}
     games = list(dict.fromkeys([game, *(name for arm in arms for name in arm.played)]))
     rows = [_row(arm, played[arm.name], played.get(reference), arm.name == reference, how) for arm in arms]
     rows.sort(key=lambda row: (row["name"] != reference, -row["games"][game]["mean"]["value"]))
@@ -139,6 +142,11 @@ def _check(arms: Sequence[AgentArm], game: str) -> None:
             raise DataError(f"it played {known}, not {game!r}", source=arm.name, remedy=f"let every arm play {game}")
 
 
+def _in_order(played: Mapping[str, PlayedEpisodes]) -> dict[str, PlayedEpisodes]:
+    """Return episodes in the order of their seeds, under the name that the evaluation has for their game."""
+    return {name: replace(episodes.in_order(), game=name) for name, episodes in played.items()}
+
+
 def _row(
     arm: AgentArm,
     played: Mapping[str, PlayedEpisodes],
@@ -165,7 +173,7 @@ def _row(
         "games": {game: played_row(episodes, how) for game, episodes in played.items()},
         "difference": difference,
         "agreement": _plain(agreed),
-        "curve": [_point(window, how) for window in arm.curve if len(window.totals)],
+        "curve": _curve(arm.curve, how),
     }
 
 
@@ -226,15 +234,38 @@ def _success_difference(
     return _plain(share_difference(*counts, level))
 
 
-def _point(window: CurveWindow, how: Sureness) -> dict[str, Any]:
-    """Return a point of a learning curve."""
+def _curve(points: Sequence[CurveWindow | CurveSummary], how: Sureness) -> list[dict[str, Any]]:
+    known = [point for point in points if isinstance(point, CurveSummary) or len(point.totals)]
+    return [_summary(point, how) if isinstance(point, CurveSummary) else _window(point, how) for point in known]
+
+
+def _window(window: CurveWindow, how: Sureness) -> dict[str, Any]:
+    """Return a point of a learning curve from its episodes."""
     success = None if window.successes is None else success_interval(window.successes, how.level).as_dict()
-    name = window.game or "curve"
+    draws = how.of(window.game or "curve") | {"resamples": 500}
     return {
         "game": window.game,
         "steps": int(window.steps),
         "episodes": len(window.totals),
-        "mean": aggregate_interval({name: window.totals}, "mean", **how.of(name) | {"resamples": 500}).as_dict(),
+        "mean": mean_interval(window.totals, **draws).as_dict(),
+        "success": success,
+    }
+
+
+def _summary(point: CurveSummary, how: Sureness) -> dict[str, Any]:
+    """Return a point of a learning curve from its sums: Student's interval for the mean, Wilson's for the share."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    reach, success = 0.0, None
+    if point.deviation is not None and point.episodes > 1:
+        reach = float(stdtrit(point.episodes - 1, (1 + how.level) / 2)) * point.deviation / sqrt(point.episodes)
+    if point.success is not None:
+        success = _plain(share_interval(round(point.success * point.episodes), point.episodes, how.level))
+    return {
+        "game": point.game,
+        "steps": point.steps,
+        "episodes": point.episodes,
+        "mean": {"value": point.mean, "low": point.mean - reach, "high": point.mean + reach},
         "success": success,
     }
 

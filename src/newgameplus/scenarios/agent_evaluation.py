@@ -11,7 +11,7 @@ import numpy as np
 
 from newgameplus import progress
 from newgameplus.errors import NewGamePlusError, RunError
-from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES, AgentArm, Agreement, CurveWindow, PlayedEpisodes
+from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES, AgentArm, Agreement, CurveSummary, PlayedEpisodes
 from newgameplus.evaluate.agent_evaluation import compare_agents
 from newgameplus.files import write_json
 from newgameplus.games.environments import make_environments
@@ -157,15 +157,9 @@ def _arm(results: AgentResults, trained: TrainedPolicy, games: Sequence[str]) ->
     )
 
 
-def _curve(rows: Sequence[Mapping[str, Any]]) -> tuple[CurveWindow, ...]:
-    found = []
-    for row in rows:
-        totals = row.get("totals") or ([row["return"]] if "return" in row else [])
-        if totals:
-            successes = row.get("successes")
-            known = None if successes is None else np.array(successes, np.bool_)
-            found.append(CurveWindow(int(row["step"]), np.array(totals, np.float64), known))
-    return tuple(found)
+def _curve(rows: Sequence[Mapping[str, Any]]) -> tuple[CurveSummary, ...]:
+    points = [CurveSummary.of_row(row) for row in rows]
+    return tuple(point for point in points if point is not None)
 
 
 def _agreement(policy: Policy, held_out: Demonstrations | None) -> Agreement | None:
@@ -217,7 +211,7 @@ def evaluate_agent_run(
         arms.append(AgentArm(name, AGENT_ARM_TITLES[name], kind, played))
     evaluation = compare_agents(
         arms,
-        wanted[0],
+        recipe.environment.id if recipe.environment.id in wanted else wanted[0],
         random={game: play.kept("random", None, game) for game in wanted},
         skipped=dict.fromkeys(("scratch", "plain", "cloning"), "only in the fit's own evaluation"),
         resamples=recipe.evaluate.resamples,
