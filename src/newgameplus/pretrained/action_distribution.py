@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ class ActionDistribution:
         if self.mask is not None and self.spec.kind != "continuous":
             self.answer = self.answer.masked_fill(~self.mask, _NEVER)
 
+    @cached_property
     def _parts(self) -> tuple[Tensor, ...]:
         """Log probabilities of each choice; one part for discrete actions, several for multi-discrete ones."""
         if self.spec.kind == "discrete":
@@ -69,7 +71,7 @@ class ActionDistribution:
             pressed = actions.to(self.answer.dtype)
             return -functional.binary_cross_entropy_with_logits(self.answer, pressed, reduction="none").sum(dim=-1)
         chosen = actions.unsqueeze(-1) if kind == "discrete" else actions
-        logs = [part.gather(-1, chosen[..., n : n + 1]) for n, part in enumerate(self._parts())]
+        logs = [part.gather(-1, chosen[..., n : n + 1]) for n, part in enumerate(self._parts)]
         return logs[0].squeeze(-1) if len(logs) == 1 else torch.cat(logs, dim=-1).sum(dim=-1)
 
     def entropy(self) -> Tensor:
@@ -81,7 +83,7 @@ class ActionDistribution:
         if kind == "binary":
             share = torch.sigmoid(self.answer)
             return functional.binary_cross_entropy_with_logits(self.answer, share, reduction="none").sum(dim=-1)
-        return torch.stack([-(part.exp() * part).sum(dim=-1) for part in self._parts()]).sum(dim=0)
+        return -_total([(part.exp() * part).sum(dim=-1) for part in self._parts])
 
     def divergence_to(self, other: ActionDistribution) -> Tensor:
         """Return float32 [batch]: the Kullback-Leibler divergence KL(self || other) in nats.
@@ -100,8 +102,8 @@ class ActionDistribution:
             mine = functional.logsigmoid(self.answer) - functional.logsigmoid(other.answer)
             none = functional.logsigmoid(-self.answer) - functional.logsigmoid(-other.answer)
             return (share * mine + (1.0 - share) * none).sum(dim=-1)
-        pairs = zip(self._parts(), other._parts(), strict=True)
-        return torch.stack([(mine.exp() * (mine - theirs)).sum(dim=-1) for mine, theirs in pairs]).sum(dim=0)
+        pairs = zip(self._parts, other._parts, strict=True)
+        return _total([(mine.exp() * (mine - theirs)).sum(dim=-1) for mine, theirs in pairs])
 
     def mode(self) -> Tensor:
         """Return the likeliest actions."""
@@ -143,3 +145,7 @@ class ActionDistribution:
             scale = self._scale() + math.log(max(temperature, 1e-6))
             return ActionDistribution(self.spec, self.answer, scale)
         return ActionDistribution(self.spec, self.answer / max(temperature, 1e-6), None, self.mask)
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from newgameplus.pretrained.action_distribution import ActionDistribution
+from newgameplus.pretrained.layer_chain import LayerChain
 from newgameplus.pretrained.policy_encoders import Encoder, make_encoder
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ObservationSpec
@@ -105,13 +106,13 @@ class Normalizer(nn.Module):
         self.count.copy_(total)
 
 
-def _layers(width: int, widths: tuple[int, ...], activation: str) -> tuple[nn.Sequential, int]:
+def _layers(width: int, widths: tuple[int, ...], activation: str) -> tuple[LayerChain, int]:
     make = _ACTIVATIONS[activation]
     layers: list[nn.Module] = []
     for after in widths:
         layers += [nn.Linear(width, after), make()]
         width = after
-    return nn.Sequential(*layers), width
+    return LayerChain(*layers), width
 
 
 class PolicyNetwork(nn.Module):
@@ -214,8 +215,8 @@ class PolicyNetwork(nn.Module):
 
     def answer(self, actor: Tensor, critic: Tensor, state: Tensor, masks: Tensor | None = None) -> PolicyAnswer:
         """Return what the heads say to features behind the memory."""
-        logits = self.actor_head(self.actor(actor))
-        values = self.critic_head(self.critic(critic)).squeeze(-1)
+        logits = self.actor(actor, self.actor_head)
+        values = self.critic(critic, self.critic_head).squeeze(-1)
         return PolicyAnswer(ActionDistribution(self.shape.actions, logits, self.log_scale, masks), values, state)
 
     def forward(

@@ -31,7 +31,8 @@ def generalized_advantages(
         gamma: Discount, in 0..1.
         smoothing: Lambda, in 0..1.
     """
-    errors: Floats = rewards + np.float32(gamma) * np.where(ended, after, values[1:]) - values[:-1]
+    following = np.where(ended, after, values[1:])
+    errors = (rewards + np.float32(gamma) * following - values[:-1]).astype(np.float32, copy=False)
     decay = np.where(ended, np.float32(0.0), np.float32(gamma * smoothing))
     found = np.empty_like(errors)
     ahead = np.zeros(errors.shape[1], np.float32)

@@ -41,6 +41,7 @@ __all__ = ["PolicyResult", "PolicyTraining", "train_policy"]
 Rows = list[dict[str, Any]]
 _FRESH_ENTROPY = 0.01
 _MOST_ROWS = 100
+_MOST_TOTALS = 100
 _TELL_SECONDS = 30.0
 
 
@@ -82,8 +83,9 @@ class PolicyResult:
     Attributes:
         steps: Steps of the game, all copies together.
         seconds: Time worked, over all interruptions.
-        rows: The learning curve, as in metrics.jsonl: ``step``, ``return``, ``length``, ``success`` (means over the
-            episodes that ended since the last row), ``kl``, ``entropy``, ``policy_loss``, ``value_loss``, ...
+        rows: The learning curve, as in metrics.jsonl: ``step``; ``return``, ``length`` and ``success`` (means over the
+            episodes that ended since the last row), ``totals`` and ``successes`` of at most 200 of these; ``kl``,
+            ``entropy``, ``policy_loss``, ``value_loss``, ``retention_...``, ``steps_per_second``.
         return_scale: Statistics of the rewards' scale, to be saved with the policy.
     """
 
@@ -165,9 +167,10 @@ class _Loop:
     def _train(self) -> None:
         resumed = self.state.load_weights(self.training.checkpoint)
         self.position = self.state.position
-        self.collector = Collector(self.network, self.environments, self.settings.rollout)
         actors, critics = moving_parameters(self.network, self.training.strategy, critic_only=False)
-        self.optimizer = self.state.optimizer = policy_optimizer(actors, critics, self.settings)
+        self.optimizer = policy_optimizer(actors, critics, self.settings)
+        self.state.optimizer = self.optimizer
+        self.collector = Collector(self.network, self.environments, self.settings.rollout)
         if resumed:
             self.state.load_optimizer(self.training.checkpoint)
             self._tell()
@@ -283,10 +286,16 @@ class _Loop:
             "episodes": len(self.recent),
         }
         if self.recent:
-            row["return"] = float(np.mean([episode.total for episode in self.recent]))
+            totals = [episode.total for episode in self.recent]
+            row["return"] = float(np.mean(totals))
+            row |= {"return_deviation": float(np.std(totals, ddof=1))} if len(totals) > 1 else {}
             row["length"] = float(np.mean([episode.length for episode in self.recent]))
+            some = self.recent[:: max(1, len(self.recent) // _MOST_TOTALS)]
+            row["totals"] = [round(episode.total, 6) for episode in some]
             known = [episode.success for episode in self.recent if episode.success is not None]
-            row |= {"success": float(np.mean(known))} if known else {}
+            if known:
+                row["success"] = float(np.mean(known))
+                row["successes"] = [bool(episode.success) for episode in some]
         names = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "epochs")
         row |= {name: getattr(found, name) for name in names}
         row |= {f"retention_{name}": value for name, value in found.terms.items()}

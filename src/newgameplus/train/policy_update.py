@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from newgameplus.errors import DivergedError
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.recipe_agent import AgentTrainSettings
+from newgameplus.train.flat_adam import FlatAdam
 from newgameplus.train.minibatches import Minibatch
 
 __all__ = ["UpdateStatistics", "WeightedTerm", "moving_parameters", "policy_optimizer", "update_policy"]
 
 WeightedTerm = tuple[float, Callable[[PolicyNetwork, Minibatch], Tensor]]
 """Weight of a retention term now, and its loss."""
-_EPSILON = 1e-5
+_REMEDY = "lower train.learning_rate and train.critic_learning_rate (try a tenth), or the weights of retention"
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,16 @@ def moving_parameters(
     return actors, critics
 
 
-def policy_optimizer(
-    actors: list[nn.Parameter], critics: list[nn.Parameter], settings: AgentTrainSettings
-) -> torch.optim.Optimizer:
+def policy_optimizer(actors: list[nn.Parameter], critics: list[nn.Parameter], settings: AgentTrainSettings) -> FlatAdam:
     """Return Adam with the two rates; each group keeps its peak in ``peak``."""
     rates = ((actors, settings.learning_rate), (critics, settings.critic_learning_rate))
     groups = [{"params": weights, "lr": rate, "peak": rate} for weights, rate in rates if weights]
-    return torch.optim.Adam(groups, eps=_EPSILON, fused=True)
+    return FlatAdam(groups)
 
 
 def update_policy(
     network: PolicyNetwork,
-    optimizer: torch.optim.Optimizer,
+    optimizer: FlatAdam,
     batch: Minibatch,
     settings: AgentTrainSettings,
     *,
@@ -128,10 +127,11 @@ def update_policy(
             )
             if not critic_only and settings.kl_stop is not None and sums.kl > settings.kl_stop:
                 return sums.means()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            _clip(optimizer, settings.gradient_clip, loss)
-            optimizer.step()
+            if not optimizer.descend(settings.gradient_clip):
+                cause = "a gradient" if bool(torch.isfinite(loss)) else "the loss"
+                raise DivergedError(f"{cause} is not finite any more", source="train", remedy=_REMEDY)
     return sums.means()
 
 
@@ -193,10 +193,11 @@ def _whole_loss(
     near = ratio.clamp(1.0 - settings.clip, 1.0 + settings.clip)
     policy = -torch.minimum(ratio * advantages, near * advantages).mean()
     value = _value_loss(answer.values, minibatch, settings)
-    entropy = answer.distribution.entropy().mean()
-    loss = policy + settings.value_weight * value
+    with torch.set_grad_enabled(entropy_weight > 0.0):
+        entropy = answer.distribution.entropy().mean()
+    loss = torch.add(policy, value, alpha=settings.value_weight)
     if entropy_weight:
-        loss = loss - entropy_weight * entropy
+        loss = torch.sub(loss, entropy, alpha=entropy_weight)
     with torch.no_grad():
         # Schulman 2020, "Approximating KL divergence": unbiased, never negative.
         sums.kl = float((ratio - 1.0 - change).mean())
@@ -206,18 +207,3 @@ def _whole_loss(
         sums.terms.setdefault(name, []).append(held.detach())
         loss = loss + weight * held
     return loss
-
-
-def _clip(optimizer: torch.optim.Optimizer, largest: float | None, loss: Tensor) -> None:
-    """Clip the gradients of each group to a norm; a norm that is not finite is explained."""
-    for group in optimizer.param_groups:
-        gradients = [weight.grad for weight in group["params"] if weight.grad is not None]
-        if not gradients:
-            continue
-        norm = nn.utils.get_total_norm(gradients)
-        if not np.isfinite(float(norm)):
-            remedy = "lower train.learning_rate and train.critic_learning_rate (try a tenth), or a retention weight"
-            cause = "the loss" if not bool(torch.isfinite(loss)) else "a gradient"
-            raise DivergedError(f"{cause} is not finite any more", source="train", remedy=remedy)
-        if largest is not None and float(norm) > largest:
-            torch._foreach_mul_(gradients, largest / (float(norm) + 1e-6))

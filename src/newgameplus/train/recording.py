@@ -9,7 +9,21 @@ from typing import Any
 __all__ = ["epoch_recorder"]
 
 Rows = list[dict[str, Any]]
-_SCALARS = ("train_loss", "validation_loss", "validation_accuracy", "learning_rate")
+_SCALARS = (
+    "train_loss",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "return",
+    "length",
+    "success",
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "kl",
+    "clipped",
+    "steps_per_second",
+)
 
 
 def epoch_recorder(folder: Path, arm: str, write_rows: Callable[[str, Rows], None]) -> Callable[[Rows], None]:
@@ -39,7 +53,7 @@ def _write_events(folder: Path, rows: Rows) -> None:
     # A purge step hides events of an interrupted try that this try writes again.
     writer = SummaryWriter(str(folder), purge_step=rows[0]["step"])
     for row in rows:
-        for name in _SCALARS:
-            if name in row:
+        for name in row:
+            if name in _SCALARS or name.startswith("retention_"):
                 writer.add_scalar(name, row[name], row["step"])
     writer.close()
