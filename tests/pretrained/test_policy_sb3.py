@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from newgameplus.errors import PretrainedModelError
+from newgameplus.games.environment_making import make_copy
 from newgameplus.pretrained.policy import Policy, load_policy, save_policy
 from newgameplus.pretrained.policy_request import PolicyRequest
 from newgameplus.pretrained.policy_sources import SpacesDifferError, load_policy_source, load_policy_start
-from newgameplus.recipe_agent import AgentModelSettings
+from newgameplus.recipe_agent import AgentModelSettings, EnvironmentSettings
 from newgameplus.spaces import ActionSpec, ObservationPart, ObservationSpec
 
 gym = pytest.importorskip("gymnasium")
@@ -457,3 +458,76 @@ def test_a_network_of_ones_own_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PretrainedModelError, match="Extractor") as caught:
         load_policy_source(f"sb3:{tmp_path / 'policy.zip'}")
     assert "factory" in str(caught.value)
+
+
+OWN_GAMES = """
+import gymnasium
+import minigrid.wrappers as wrappers
+
+def pictures():
+    return wrappers.ImgObsWrapper(wrappers.RGBImgPartialObsWrapper(gymnasium.make("MiniGrid-Empty-5x5-v0")))
+
+def dictionary():
+    game = wrappers.RGBImgPartialObsWrapper(gymnasium.make("MiniGrid-DoorKey-5x5-v0"))
+    return gymnasium.wrappers.FilterObservation(game, filter_keys=["image", "direction"])
+
+def codes():
+    return wrappers.ImgObsWrapper(gymnasium.make("MiniGrid-DoorKey-5x5-v0"))
+
+def flat():
+    return wrappers.FlatObsWrapper(gymnasium.make("MiniGrid-DoorKey-5x5-v0"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "name"),
+    [
+        ("PPO", "MlpPolicy", "CartPole-v1"),
+        ("A2C", "MlpPolicy", "Pendulum-v1"),
+        ("DQN", "MlpPolicy", "FrozenLake-v1"),
+        ("PPO", "CnnPolicy", "pictures"),
+        ("PPO", "MultiInputPolicy", "dictionary"),
+        ("PPO", "MlpPolicy", "codes"),
+        ("PPO", "MlpPolicy", "flat"),
+    ],
+)
+def test_games_as_this_library_makes_them(algorithm: str, kind: str, name: str, tmp_path: Path) -> None:
+    """Spaces in our words fit the archive's, and translated observations are answered as the game's own are there."""
+    if not name.endswith("-v1"):
+        pytest.importorskip("minigrid")
+        (tmp_path / "own_games.py").write_text(OWN_GAMES)
+        name = f"{tmp_path / 'own_games.py'}:{name}"
+    copy = make_copy(EnvironmentSettings(id=name))
+    options = {"buffer_size": 100} if algorithm == "DQN" else {}
+    model = getattr(sb3, algorithm)(kind, copy.environment, device="cpu", seed=0, **options)
+    with torch.no_grad():
+        for weight in model.policy.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
+    model.save(tmp_path / "policy.zip")
+    policy = load_policy_start(
+        f"sb3:{tmp_path / 'policy.zip'}",
+        settings=AgentModelSettings(),
+        observations=copy.observations.spec,
+        actions=copy.actions.spec,
+        environment=name,
+        seed=0,
+    )
+    game = copy.environment
+    seen, _ = game.reset(seed=2)
+    raws = []
+    for _ in range(100):
+        raws.append(seen)
+        expected, _ = model.predict(seen, deterministic=True)
+        actions, _ = policy.act(copy.observations.encode([seen]), temperature=0)
+        assert np.allclose(actions[0], expected, atol=1e-5)
+        seen, _, ended, cut, _ = game.step(game.action_space.sample())
+        if ended or cut:
+            seen, _ = game.reset()
+    if isinstance(seen, dict):
+        whole: Any = {key: np.stack([np.asarray(one[key]) for one in raws]) for key in seen}
+    else:
+        whole = np.stack([np.asarray(one) for one in raws])
+    logits, _, _ = their_answer(model, whole)
+    with torch.no_grad():
+        shown = {key: torch.as_tensor(values) for key, values in copy.observations.encode(raws).items()}
+        assert (policy.network(shown).distribution.answer - logits).abs().max() < 1e-5

@@ -231,3 +231,18 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
     path = _archive(tmp_path / "a.zip")
     _refused(path, "no option 'normaliser'", normaliser="x")
     _refused(path, "temperature", temperature=0)
+
+
+def test_settings_that_are_not_known_are_not_taken_for_the_usual_ones(tmp_path: Path) -> None:
+    def archive(**settings: Any) -> Path:
+        printed = {":type:": "<class 'dict'>", ":serialized:": "gASV", **settings}
+        return _archive(tmp_path / "k.zip", data=json.dumps({**_data(), "policy_kwargs": printed}).encode())
+
+    usual = archive(activation_fn="<class 'torch.nn.modules.activation.ReLU'>")
+    assert load_policy_source(f"sb3:{usual}").shape.activation == "relu"
+    for value in ("<function <lambda> at 0x7f>", "functools.partial(Tanh)", "<class '__main__.Tanhish'>"):
+        _refused(archive(activation_fn=value), "activation")
+        _refused(archive(features_extractor_class=value), "features extractor")
+    _refused(archive(squash_output="True"), "squash_output")
+    own = {**_data()["policy_class"], "__module__": "__main__"}
+    _refused(_archive(tmp_path / "o.zip", data=json.dumps({**_data(), "policy_class": own}).encode()), "user's own")

@@ -96,8 +96,10 @@ class Sb3File:
     def class_name(self, name: str) -> str:
         """Return the name of a class in the settings of the policy, without its module; empty if it is not set."""
         value = self.settings.get(name)
-        found = re.search(r"([\w.]+)'?>?\s*$", str(value)) if value not in (None, "None") else None
-        return found.group(1).rpartition(".")[2] if found else ""
+        if value in (None, "None"):
+            return ""
+        found = re.search(r"([\w.]+)'?>?\s*$", str(value))
+        return found.group(1).rpartition(".")[2] if found else str(value)[:60]
 
 
 def read_sb3(path: Path) -> Sb3File:
