@@ -132,6 +132,8 @@ def test_every_difference_of_the_spaces_is_named(tmp_path: Path) -> None:
         ("observation", "hp", "new"),
         ("action", "", "sizes"),
     }
+    assert caught.value.shape is not None
+    assert caught.value.shape.observations.names == ("vector", "screen", "mission")
     text = str(caught.value)
     assert "another order" in text
     assert "new: dash, fire; gone: jump" in text

@@ -84,8 +84,7 @@ def load_policy_start(
     """
     request = PolicyRequest(observations, actions, settings, environment, seed, source_key)
     policy = load_policy_source(name, request)
-    mine = policy.shape.observations, policy.shape.actions
-    check_spaces(policy.name, mine, (observations, actions), environment=environment, source_key=source_key)
+    check_spaces(policy.name, policy.shape, (observations, actions), environment=environment, source_key=source_key)
     return policy
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from newgameplus.errors import PretrainedModelError, Problem
+from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ActionSpec, ObservationPart, ObservationSpec
 
 __all__ = ["SpaceDifference", "SpacesDifferError", "check_spaces", "space_differences"]
@@ -35,9 +36,11 @@ class SpacesDifferError(PretrainedModelError):
 
     Attributes:
         differences: Every one of them.
+        shape: Blueprint of the policy, so that the caller can say which surgery would mend it.
     """
 
     differences: tuple[SpaceDifference, ...] = ()
+    shape: PolicyShape | None = None
 
 
 def space_differences(
@@ -72,7 +75,7 @@ def space_differences(
 
 def check_spaces(
     name: str,
-    policy: tuple[ObservationSpec, ActionSpec],
+    policy: PolicyShape,
     game: tuple[ObservationSpec, ActionSpec],
     *,
     environment: str = "",
@@ -80,10 +83,17 @@ def check_spaces(
 ) -> None:
     """Raise if a policy cannot play a game as it is.
 
+    Args:
+        name: Full name of the policy.
+        policy: Its blueprint.
+        game: What the game shows and takes.
+        environment: Name of the game.
+        source_key: Where the policy's name stands, for messages.
+
     Raises:
         SpacesDifferError: It cannot; every difference is a problem of its own, and stands in ``differences``.
     """
-    differences = space_differences(policy, game)
+    differences = space_differences((policy.observations, policy.actions), game)
     if not differences:
         return
     problems = [Problem(difference.message, name) for difference in differences]
@@ -94,7 +104,7 @@ def check_spaces(
         remedy="start from a policy for these spaces, or bring this one to them by surgery (ngp surgery)",
         problems=problems,
     )
-    error.differences = differences
+    error.differences, error.shape = differences, policy
     raise error
 
 
