@@ -111,7 +111,7 @@ def test_new_actions_are_lifted_in_steps_that_add_up() -> None:
     for shares in ((0.0, 1.0), (0.0, 0.01, 0.05, 0.07, 0.5, 1.0)):
         new = operate(old, plan, seen)
         facts = new.facts["new_actions"]
-        assert (facts["rows"], facts["start"], facts["ends"]) == ([2], 0.01, [0.1])
+        assert (facts["rows"], facts["starts"], facts["ends"]) == ([2], [0.01], [0.1])
         for before, now in pairwise(shares):
             lift_new_actions(new.network, facts, before, now)
         ways.append(answers(new, seen)[0].distribution.answer)
@@ -137,3 +137,11 @@ def test_many_new_actions_leave_half_to_the_old_ones() -> None:
     assert (
         float(answers(new, random_observations(SEEN, 64))[0].distribution.answer.softmax(1)[:, :2].sum(1).mean()) > 0.4
     )
+
+
+def test_a_second_operation_keeps_what_is_still_to_be_lifted() -> None:
+    old, seen = random_policy(PolicyShape(SEEN, discrete("left", "right")))
+    once = operate(old, plan_surgery(old.shape, SEEN, discrete("left", "right", "jump")), seen)
+    plan = plan_surgery(once.shape, SEEN, discrete("dash", "jump", "left", "right"), new_action_probability=0.02)
+    facts = operate(once, plan, seen).facts["new_actions"]
+    assert (facts["rows"], facts["starts"], facts["ends"]) == ([1, 0], [0.01, 0.02], [0.05, 0.05])

@@ -77,7 +77,9 @@ def test_pictures_and_grids_survive_any_patch_and_any_growth(data: st.DataObject
     channels = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=1 if encoder == "small-cnn" else 2))
     options = {"channels": channels, "padding": data.draw(st.integers(0, 1))}
     shape = data.draw(shapes(spec(part[0]), discrete("left", "right"), encoder=encoder, options=options))
-    grown = data.draw(wider(shape)) | {"channels": [width + data.draw(st.integers(0, 2)) for width in channels]}
+    grown = data.draw(wider(shape))
+    if encoder in ("small-cnn", "impala-cnn"):
+        grown["channels"] = [width + data.draw(st.integers(0, 2)) for width in channels]
     plan = plan_surgery(shape, spec(part[1]), discrete("right", "jump", "left"), widths=grown)
     old, seen = random_policy(shape)
     new = operate(old, plan, seen)
@@ -300,3 +302,21 @@ def test_the_same_seed_gives_the_same_policy() -> None:
     first, second, third = (operate(old, plan).network.actor[0].weight for plan in plans)
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
+
+
+def test_channels_that_were_never_named_can_be_widened() -> None:
+    shape = PolicyShape(spec(picture(8, 8)), discrete("left", "right"), features=8)
+    old, seen = random_policy(shape)
+    plan = plan_surgery(shape, spec(picture(8, 8)), shape.actions, widths={"channels": [24]})
+    assert "channels" in plan.text()
+    assert prove(old, operate(old, plan), plan, seen).preserved
+    for widths in ([8], [16, 16]):
+        with pytest.raises(SurgeryError, match="wider, not more"):
+            plan_surgery(shape, spec(picture(8, 8)), shape.actions, widths={"channels": widths})
+    with pytest.raises(SurgeryError, match="nature-cnn has its own"):
+        plan_surgery(
+            replace(shape, observations=spec(picture(40, 40))),
+            spec(picture(40, 40)),
+            shape.actions,
+            widths={"channels": [64]},
+        )

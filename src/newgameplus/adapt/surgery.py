@@ -14,6 +14,7 @@ moments before weights move. Layers are deepened as in Net2Net (Chen, Goodfellow
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -167,7 +168,9 @@ def operate(policy: Policy, plan: SurgeryPlan, observations: Observations | None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         network = PolicyNetwork(plan.new)
-    old = policy.network.cpu() if policy.network.actor_head.weight.device.type != "cpu" else policy.network
+    old = policy.network
+    if old.actor_head.weight.device.type != "cpu":
+        old = copy.deepcopy(old).cpu()
     table = make_table(plan)
     state = apply_table(table, old.state_dict(), network.state_dict())
     held = held_values(plan, old, observations) if plan.holds else {}
@@ -177,7 +180,7 @@ def operate(policy: Policy, plan: SurgeryPlan, observations: Observations | None
     state["actor_head.bias"] += new_action_biases(plan, _old_logits(plan, old, held, observations))
     network.load_state_dict(state)
     facts = {key: value for key, value in policy.facts.items() if key != "new_actions"}
-    lift = new_action_facts(plan)
+    lift = new_action_facts(plan, policy.facts.get("new_actions"))
     facts |= {"new_actions": lift} if lift else {}
     facts["surgery"] = {"plan": plan.as_dict(), "held": _held_facts(plan, held), "from": policy.name}
     return Policy(policy.name, network.train(policy.network.training), policy.environment, facts)

@@ -155,20 +155,33 @@ def _log_odds(chance: float) -> float:
     return math.log(chance / (1.0 - chance))
 
 
-def new_action_facts(plan: SurgeryPlan) -> dict[str, Any]:
-    """Return what :func:`lift_new_actions` needs, for the card; empty if nothing is to be lifted."""
+def new_action_facts(plan: SurgeryPlan, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what :func:`lift_new_actions` needs, for the card; empty if nothing is to be lifted.
+
+    Args:
+        plan: The plan.
+        before: The same of an earlier operation, after which nothing was trained.
+    """
     answers, spec = plan.answers, plan.new.actions
     if spec.kind == "continuous":
         return {}
-    rows, ends = [], []
+    rows, starts, ends = [], [], []
+    earlier = zip(*(before[key] for key in ("rows", "starts", "ends")), strict=True) if before else ()
+    for row, start, end in earlier:
+        if row in answers:
+            rows.append(answers.index(row))
+            starts.append(start)
+            ends.append(end)
     for group in answer_groups(spec):
         new = [n for n in range(group.start, group.stop) if answers[n] < 0]
         size = group.stop - group.start
         if new and (spec.kind == "binary" or len(new) < size):
-            rows += new
-            ends += [min(plan.anneal_to, 0.5 if spec.kind == "binary" else 1.0 / size)] * len(new)
-    facts = {"rows": rows, "start": plan.new_action_probability, "ends": ends, "over": _LIFT_OVER}
-    return facts if rows and max(ends) > plan.new_action_probability else {}
+            end = min(plan.anneal_to, 0.5 if spec.kind == "binary" else 1.0 / size)
+            if end > plan.new_action_probability:
+                rows += new
+                starts += [plan.new_action_probability] * len(new)
+                ends += [end] * len(new)
+    return {"rows": rows, "starts": starts, "ends": ends, "over": _LIFT_OVER} if rows else {}
 
 
 @torch.no_grad()
@@ -188,9 +201,8 @@ def lift_new_actions(network: PolicyNetwork, facts: Mapping[str, Any], before: f
     if not facts:
         return
     done = min(1.0, now / facts["over"]) - min(1.0, before / facts["over"])
-    for row, end in zip(facts["rows"], facts["ends"], strict=True):
-        if end > facts["start"]:
-            network.actor_head.bias[row] += done * (_log_odds(end) - _log_odds(facts["start"]))
+    for row, start, end in zip(facts["rows"], facts["starts"], facts["ends"], strict=True):
+        network.actor_head.bias[row] += done * (_log_odds(end) - _log_odds(start))
 
 
 def convert_actions(plan: SurgeryPlan, actions: Actions, added: float = 0.0) -> Actions:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from newgameplus.adapt.surgery_encoders import follow_encoder
 from newgameplus.adapt.surgery_plan import Sources, SurgeryPlan
 from newgameplus.adapt.surgery_table import Fold, Move, Pass, Table, Units, widen
 from newgameplus.errors import Problem
-from newgameplus.pretrained.policy_encoders import ConvolutionEncoder, Perceptron
+from newgameplus.pretrained.policy_encoders import ConvolutionEncoder, Perceptron, make_encoder
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.pretrained.policy_shape import PolicyShape
 
@@ -63,20 +64,36 @@ def make_table(plan: SurgeryPlan) -> Table:
 def _check_widths(old: PolicyShape, new: PolicyShape, table: Table) -> None:
     rows = {name: (getattr(old, name), getattr(new, name)) for name in ("trunk", "actor", "critic")}
     rows |= {name: ((getattr(old, name),), (getattr(new, name),)) for name in ("features", "memory_width")}
-    rows["channels"] = (tuple(old.options.get("channels", ())), tuple(new.options.get("channels", ())))
+    if old.options.get("channels") != new.options.get("channels"):
+        _check_channels(old, new, table)
     for name, (before, after) in rows.items():
         if len(after) < len(before) or any(b < a for a, b in zip(before, after, strict=False)):
             message = f"{name} cannot go from {list(before)} to {list(after)}: layers can only grow"
             table.problems.append(Problem(message, f"widths.{name}", f"take at least {list(before)}"))
-        if name == "channels" and len(before) != len(after):
-            message = f"{name} cannot go from {list(before)} to {list(after)}: convolutions can be wider, not more"
-            table.problems.append(Problem(message, "widths.channels", f"name {len(before)} widths"))
     if old.features != new.features and any(part.kind == "tokens" for part in new.observations.parts):
         message = f"features cannot go from {old.features} to {new.features}: a transformer's layer norms run over all"
         table.problems.append(Problem(message, "widths.features", "widen trunk, actor or critic instead"))
     if old.features != new.features and new.backbone:
         message = "the width of a backbone from elsewhere cannot be changed"
         table.problems.append(Problem(message, "widths.features", "widen trunk, actor or critic instead"))
+
+
+def _check_channels(old: PolicyShape, new: PolicyShape, table: Table) -> None:
+    with torch.device("meta"):
+        encoders = [make_encoder(part, old) for part in old.observations.parts if part.kind in ("image", "grid")]
+    found = [_channels(encoder) for encoder in encoders if isinstance(encoder, ConvolutionEncoder)]
+    before, after = next((widths for widths in found if widths), []), list(new.options["channels"])
+    if not before:
+        message = "this policy has no convolutions whose channels can be chosen (nature-cnn has its own)"
+        table.problems.append(Problem(message, "widths.channels", "widen features or trunk instead"))
+    elif len(before) != len(after) or any(b < a for a, b in zip(before, after, strict=True)):
+        message = f"channels cannot go from {before} to {after}: convolutions can be wider, not more"
+        table.problems.append(Problem(message, "widths.channels", f"take at least {before}"))
+
+
+def _channels(encoder: ConvolutionEncoder) -> list[int]:
+    layers = [layer for layer in encoder.convolutions if isinstance(layer, nn.Conv2d)]
+    return [] if layers[0].kernel_size != (3, 3) else [layer.out_channels for layer in layers]
 
 
 def _normalizer(plan: SurgeryPlan, old: PolicyNetwork, new: PolicyNetwork, table: Table) -> None:

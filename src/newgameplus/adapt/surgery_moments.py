@@ -25,6 +25,7 @@ from newgameplus.pretrained.policy_network import PolicyNetwork
 
 __all__ = ["carry_moments", "fresh_entries", "load_moments", "moments_of", "refilling"]
 
+_BETAS = (0.9, 0.999)
 _FIRST, _SECOND, _STEP = ".exp_avg", ".exp_avg_sq", ".step"
 
 
@@ -42,7 +43,8 @@ def load_moments(optimizer: torch.optim.Optimizer, network: nn.Module, moments: 
     """Give an optimizer its moments back.
 
     Args:
-        optimizer: Adam or AdamW over parameters of ``network``; those without moments start with none.
+        optimizer: Adam, AdamW, or one with their state, over parameters of ``network``. Those without moments start
+            with none.
         network: The network.
         moments: From :func:`moments_of` or :func:`carry_moments`.
 
@@ -57,12 +59,12 @@ def load_moments(optimizer: torch.optim.Optimizer, network: nn.Module, moments: 
             continue
         if moments[keys[0]].shape != parameter.shape or moments[keys[1]].shape != parameter.shape:
             continue
-        first, second, step = (moments[key].detach().clone() for key in keys)
-        optimizer.state[parameter] = {
-            "step": step.to(torch.float32).reshape(()).to(parameter.device),
-            "exp_avg": first.to(parameter),
-            "exp_avg_sq": second.to(parameter),
-        }
+        if not optimizer.state.get(parameter):
+            zero = torch.zeros_like(parameter)
+            optimizer.state[parameter] = {"step": torch.tensor(0.0), "exp_avg": zero, "exp_avg_sq": zero.clone()}
+        with torch.no_grad():  # in place: an optimizer may keep all its moments in one vector
+            for key in (_FIRST, _SECOND, _STEP):
+                optimizer.state[parameter][key[1:]].copy_(moments[name + key])
         loaded += 1
     return loaded
 
@@ -129,7 +131,7 @@ def refilling(
     finally:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
-    betas = {id(p): group["betas"] for group in optimizer.param_groups for p in group["params"]}
+    betas = {id(p): group.get("betas", _BETAS) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in network.named_parameters():
         taken = _steps(optimizer, parameter) - before[name]
         if fresh is not None and name in fresh and before[name] > 0 and taken > 0:

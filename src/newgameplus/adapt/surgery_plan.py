@@ -283,10 +283,11 @@ def _layer_lines(old: PolicyShape, new: PolicyShape) -> list[str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             lines.append(f"  {label}: {_widths(before)} -> {_widths(after)}")
-    if dict(old.options) != dict(new.options):
-        lines.append(f"  channels: {_widths(old.options.get('channels', ()))} -> {_widths(new.options['channels'])}")
+    before, after = (shape.options.get("channels") for shape in (old, new))
+    if before != after:
+        lines.append(f"  channels: {_widths(before or 'as the encoder has them')} -> {_widths(after)}")
     return lines or ["  as before"]
 
 
 def _widths(value: Any) -> str:
-    return str(value) if isinstance(value, int) else ", ".join(str(width) for width in value) or "none"
+    return str(value) if isinstance(value, int | str) else ", ".join(str(width) for width in value) or "none"

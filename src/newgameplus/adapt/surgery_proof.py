@@ -67,8 +67,10 @@ class SurgeryProof:
             was removed.
         new_actions: Mean probability of each new action, button or choice.
         removed_actions: Mean probability that the old policy gave to removed actions.
-        preserved: Whether the exact differences are within 1e-6 of the scale.
+        preserved: Whether the exact differences are within 1e-6 of the scale (1e-5 for a policy with a backbone from
+            elsewhere, which computes in single precision).
         expected: Whether the plan says that the function is preserved.
+        tolerance: What the differences are held against, times the scale.
     """
 
     observations: int
@@ -82,6 +84,7 @@ class SurgeryProof:
     removed_actions: dict[str, float]
     preserved: bool
     expected: bool
+    tolerance: float = TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -112,7 +115,7 @@ class SurgeryProof:
             shown = ", ".join(f"{name} {chance:.3%}" for name, chance in list(chances.items())[:6])
             lines += [f"{title} actions, mean probability: {shown}"] if chances else []
         if self.preserved:
-            lines.append(f"preserved to {TOLERANCE:g} of the largest logit or value, {self.scale:.3g}")
+            lines.append(f"preserved to {self.tolerance:g} of the largest logit or value, {self.scale:.3g}")
         else:
             lines.append("not preserved, as the plan says; the measured change is above")
         return "\n".join(lines)
@@ -153,13 +156,15 @@ def prove(
     after = after or _noise(plan, count)
     converted = convert_observations(plan, shown, after)
     steady = hold(plan, held, shown) if plan.holds else shown
-    exact, scale, _ = _compare(old, new, plan, (steady, converted), steps, torch.float64)
+    # A backbone from elsewhere computes in single precision whatever it is asked for.
+    finest, tolerance = (torch.float32, 1e-5) if plan.old.backbone else (torch.float64, TOLERANCE)
+    exact, scale, _ = _compare(old, new, plan, (steady, converted), steps, finest)
     single, _, answers = _compare(old, new, plan, (steady, converted), steps, torch.float32)
     raw = _compare(old, new, plan, (shown, converted), steps, torch.float32)[0] if plan.holds else None
     chances = _chances(plan, *answers)
-    preserved = exact.largest <= TOLERANCE * scale
+    preserved = exact.largest <= tolerance * scale
     proof = SurgeryProof(
-        count, len(kept) - count, steps, scale, exact, single, raw, *chances, preserved, not plan.losses
+        count, len(kept) - count, steps, scale, exact, single, raw, *chances, preserved, not plan.losses, tolerance
     )
     if not preserved and _must_preserve(plan):
         message = (
