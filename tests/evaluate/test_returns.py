@@ -122,6 +122,18 @@ def test_intervals_hold_the_truth(measure: str, runs: int) -> None:
     assert 0.90 <= held / 200 <= 0.995
 
 
+@pytest.mark.parametrize("runs", [5, 30])
+def test_probabilities_of_improvement_hold_the_truth(runs: int) -> None:
+    truth = float(stats.norm.cdf(0.5 / np.sqrt(2)))
+    held = 0
+    for trial in range(200):
+        rng = np.random.default_rng([trial, runs])
+        one, other = {"": rng.normal(0.5, 1, runs)}, {"": rng.normal(0, 1, runs)}
+        found = probability_of_improvement(one, other, resamples=300, seed=trial)
+        held += found.low <= truth <= found.high
+    assert 0.91 <= held / 200
+
+
 def test_resampling_keeps_tasks_apart() -> None:
     """Tasks far apart give no width to the interval of runs that are alike within each."""
     found = aggregate_interval({"low": np.zeros(9), "high": np.full(9, 100.0)}, "mean")
