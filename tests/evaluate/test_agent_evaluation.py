@@ -18,7 +18,7 @@ from newgameplus.evaluate.agent_forgetting import memory_of, share_kept
 from newgameplus.evaluate.agent_runs import agent_runs_table, compare_agent_runs
 from newgameplus.evaluate.agent_tables import agent_table
 from newgameplus.evaluate.agent_verdict import judge_agents
-from newgameplus.evaluate.returns import Sureness
+from newgameplus.evaluate.resamples import Sureness
 from newgameplus.games.environment_contract import EpisodeEnd
 
 Skills = Mapping[str, Mapping[str, float]]

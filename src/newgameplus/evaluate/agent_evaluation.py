@@ -47,8 +47,8 @@ from newgameplus.evaluate.agent_arms import AgentArm, CurveSummary, CurveWindow,
 from newgameplus.evaluate.agent_forgetting import forgetting_matrix
 from newgameplus.evaluate.agent_verdict import judge_agents
 from newgameplus.evaluate.intervals import Interval
+from newgameplus.evaluate.resamples import Sureness
 from newgameplus.evaluate.returns import (
-    Sureness,
     aggregate_difference,
     aggregate_interval,
     mean_interval,

@@ -15,7 +15,8 @@ import numpy as np
 
 from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.evaluate.intervals import Interval
-from newgameplus.evaluate.returns import Floats, Resamples, Sureness, aggregate_difference, aggregate_interval
+from newgameplus.evaluate.resamples import Resamples, Sureness
+from newgameplus.evaluate.returns import Floats, aggregate_difference, aggregate_interval
 
 __all__ = ["KEPT", "forgetting_matrix", "memory_of", "share_kept"]
 

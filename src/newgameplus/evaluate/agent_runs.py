@@ -12,7 +12,7 @@ from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.evaluate.agent_evaluation import difference_row
 from newgameplus.evaluate.agent_tables import fitted, share_or_dash
 from newgameplus.evaluate.agent_words import percent, score, score_signed, score_with_span
-from newgameplus.evaluate.returns import Sureness
+from newgameplus.evaluate.resamples import Sureness
 from newgameplus.evaluate.tables import shorten, wrap
 from newgameplus.evaluate.verdict import number
 

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from newgameplus.errors import DataError
 from newgameplus.evaluate.intervals import Interval
-from newgameplus.evaluate.returns import Floats, Resamples, Sureness, aggregate_difference
+from newgameplus.evaluate.resamples import Resamples, Sureness
+from newgameplus.evaluate.returns import Floats, aggregate_difference
 
 __all__ = ["MeasuredSetting", "StrengthChoice", "StrengthCurve", "fit_strength", "isotonic"]
 
