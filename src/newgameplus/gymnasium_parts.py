@@ -81,7 +81,7 @@ class Leaf:
             raise GameError(message, remedy="make the environment return what its observation_space says")
         if self.seen is None and array.dtype.kind in "biuf" and not self._loses(array.dtype):
             self.seen = array.dtype
-        if array.dtype == self.seen:
+        if self.seen is not None and array.dtype == self.seen:  # a dtype equals None if it is float64
             return array
         if self.seen is not None and array.dtype.kind == self.seen.kind and not self._loses(array.dtype):
             return array

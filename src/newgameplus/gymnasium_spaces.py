@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from newgameplus.errors import GameError
 from newgameplus.gymnasium_parts import VOCABULARY, Leaf, Names, collect_leaves, name_leaves, words_to_tokens
+from newgameplus.recipe import did_you_mean
 from newgameplus.spaces import ObservationPart, Observations, ObservationSpec
 
 __all__ = ["VOCABULARY", "Names", "ObservationTranslator", "RowError", "describe_observations", "words_to_tokens"]
@@ -165,9 +166,7 @@ def _refuse(part: ObservationPart, array: Array, wrong: Array) -> None:
     where = tuple(int(index) for index in np.argwhere(wrong)[0])
     name = f" ({part.features[where[1]]})" if len(part.features) > where[1] else ""
     value = array[where]
-    place = (
-        f"{part.name!r}, row {where[0]}, {'channel' if part.kind in ('image', 'grid') else 'number'} {where[1]}{name}"
-    )
+    place = f"{part.name!r}, {'channel' if part.kind in ('image', 'grid') else 'number'} {where[1]}{name}"
     if array.dtype.kind == "f":
         remedy = "look for a division by zero or a missing value in the game; observations must be finite"
     else:

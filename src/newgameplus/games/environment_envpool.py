@@ -57,28 +57,32 @@ class EnvPoolEnvironments(NativeEnvironments):
             raise GameError(message, source="environment.vectorize", remedy="use vectorize: auto, sync or process")
         self._count = count
         self._options = {"num_threads": 0, **settings.options}
+        self._spaces: tuple[Any, Any] = (None, None)
         self._pool: Any = self._make(0)
-        spaces = self._pool.observation_space, self._pool.action_space
+        spaces = self._spaces
         try:
             copy = make_copy(settings)
             copy.environment.close()
             seen, done, success, limit = copy.observations, copy.actions, copy.success, copy.limit
-            own = describe_observations(spaces[0])
-            same = {part.name: part.shape for part in own.spec.parts if part.name != "mission"}
-            if {p.name: p.shape for p in seen.spec.parts if p.kind != "tokens"} != same:
+            shapes = {part.name: part.shape for part in describe_observations(spaces[0]).spec.parts}
+            if any(shapes.get(part.name) != part.shape for part in seen.spec.parts if part.kind != "tokens"):
                 raise GameError("other spaces")
         except NewGamePlusError:  # not installed, or seen otherwise: then envpool's own description holds
             seen, done, success = describe_observations(spaces[0]), describe_actions(spaces[1]), settings.success
+            seen = seen.only(settings.parts) if settings.parts else seen
             limit = settings.time_limit
+        self._kind = np.dtype(spaces[1].dtype)
         super().__init__(settings.id, count, seen, done, limit or time_limit_or_none(settings), success)
 
     def _make(self, seed: int) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return self._library.make(
+                warnings.simplefilter("ignore")  # of the precision of its own bounds
+                pool = self._library.make(
                     self._id, env_type="gymnasium", num_envs=self._count, seed=seed, **self._options
                 )
+                self._spaces = pool.observation_space, pool.action_space
+                return pool
         except Exception as error:
             source = f"environment.options {self._options}"
             remedy = "give options that envpool knows, or use vectorize: auto"
@@ -98,8 +102,7 @@ class EnvPoolEnvironments(NativeEnvironments):
 
     def _advance(self, actions: Actions) -> Advance:
         given = actions + self._do.first if self._do.first else actions
-        kind = np.dtype(self._pool.action_space.dtype)
-        seen, rewards, over, cut, info = self._pool.step(given.astype(kind))
+        seen, rewards, over, cut, info = self._pool.step(given.astype(self._kind))
         over = np.asarray(over, np.bool_)
         told = {key: value for key, value in info.items() if isinstance(value, np.ndarray)}
         return Advance(self._translate(seen), np.asarray(rewards, np.float64), over, np.asarray(cut, np.bool_), told)

@@ -241,9 +241,10 @@ def _envpool(settings: EnvironmentSettings, count: int) -> Environments | None:
     return EnvPoolEnvironments(settings, count)
 
 
-NATIVE: tuple[Callable[[EnvironmentSettings, int], Environments | None], ...] = (_cart_pole, _minatar, _atari)
+Kind = Callable[[EnvironmentSettings, int], Environments | None]
+NATIVE: tuple[Kind, ...] = (_cart_pole, _minatar, _atari)
 """Kinds that give the same game on every machine, and are taken without being asked for."""
-ASKED_FOR = (_envpool,)
+ASKED_FOR: tuple[Kind, ...] = (_envpool,)
 """Kinds whose chance is not that of the Gymnasium version, so that a recipe must ask for them."""
 
 
