@@ -21,7 +21,7 @@ from newgameplus.spaces import ActionSpec
 SEEN = spec(vector("hp", "mana"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(change=row_change(removed=True), chance=st.floats(1e-4, 0.1))
 def test_new_actions_start_at_the_chosen_probability(change: Any, chance: float) -> None:
     old, seen = random_policy(PolicyShape(SEEN, discrete(*change[0])))

@@ -47,7 +47,7 @@ def check(old: Policy, new: Policy, plan: SurgeryPlan, seen: dict[str, Any], ste
         torch.testing.assert_close(now.values, before.values, rtol=0.0, atol=EXACT * scale)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_vectors_and_choices_survive_any_patch_and_any_growth(data: st.DataObject) -> None:
     first = data.draw(part_change("first", KINDS))
@@ -100,7 +100,7 @@ def test_texts_survive_more_words_and_more_places(data: st.DataObject) -> None:
     assert prove(old, new, plan, seen).preserved
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_what_is_removed_is_held_constant(data: st.DataObject) -> None:
     parts = [data.draw(part_change(name, (*KINDS, "grid", "image"), removed=True)) for name in ("one", "two")]

@@ -31,7 +31,7 @@ from newgameplus.adapt.surgery_differences import describe_differences, suggest_
 from newgameplus.adapt.surgery_held import Held, held_contribution, held_values, hold
 from newgameplus.adapt.surgery_layers import make_table
 from newgameplus.adapt.surgery_matching import Findings
-from newgameplus.adapt.surgery_observations import carried_options, match_observations
+from newgameplus.adapt.surgery_observations import carried_options, match_observations, thinned
 from newgameplus.adapt.surgery_plan import SurgeryPlan, read_plan, write_plan
 from newgameplus.adapt.surgery_proof import SurgeryProof, prove
 from newgameplus.adapt.surgery_table import Pass, Table, moved
@@ -171,7 +171,7 @@ def operate(policy: Policy, plan: SurgeryPlan, observations: Observations | None
     old = policy.network
     if old.actor_head.weight.device.type != "cpu":
         old = copy.deepcopy(old).cpu()
-    table = make_table(plan)
+    table = make_table(plan, old, network)
     state = apply_table(table, old.state_dict(), network.state_dict())
     held = held_values(plan, old, observations) if plan.holds else {}
     for fold in table.folds:
@@ -192,7 +192,9 @@ def _held_facts(plan: SurgeryPlan, held: Held) -> Held:
 
 
 def _old_logits(plan: SurgeryPlan, network: PolicyNetwork, held: Held, observations: Observations | None) -> Tensor:
-    if observations is None:
+    if observations is not None:
+        observations = thinned(observations)
+    else:
         observations = plan.old.observations.empty(1)
         for name in network.normalizer.parts:
             observations[name][0] = network.normalizer.statistics(name)[0].float().numpy()

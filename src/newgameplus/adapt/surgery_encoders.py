@@ -144,7 +144,7 @@ def _convolutions(
         channels = rows
     if before.shape[1:] != after.shape[1:]:
         _resized(before, after, padded=padded, table=table)
-    with torch.device("meta"):
+    with torch.no_grad():
         spaces = [
             encoder.convolutions(torch.zeros(1, encoder.pixels.channels, *shown.shape[1:])).shape[2:]
             for encoder, shown in ((old, before), (new, after))

@@ -23,7 +23,7 @@ from newgameplus.pretrained.policy_encoders import ConvolutionEncoder, Perceptro
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.pretrained.policy_shape import PolicyShape
 
-__all__ = ["make_table"]
+__all__ = ["blank_network", "make_table"]
 
 _GATES = {"gru": 3, "lstm": 4}
 _NEAR = 1.0 / 16.0
@@ -34,14 +34,25 @@ _SIGNED = {"relu": 1.0, "leaky-relu": 1.01, "gelu": 1.0, "silu": 1.0}
 """f(x) - f(-x) = c x for these activations, by c (torch's leaky ReLU has a slope of 0.01 below zero)."""
 
 
-def make_table(plan: SurgeryPlan) -> Table:
-    """Follow the flow of the network and return what comes from where."""
+def blank_network(shape: PolicyShape) -> PolicyNetwork:
+    """Return a network of a blueprint for its names and sizes; the global randomness stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return PolicyNetwork(shape)
+
+
+def make_table(plan: SurgeryPlan, old: PolicyNetwork | None = None, new: PolicyNetwork | None = None) -> Table:
+    """Follow the flow of the network and return what comes from where.
+
+    Args:
+        plan: The plan.
+        old: Any network of the old blueprint, if there is one already.
+        new: Any network of the new one.
+    """
     table = Table()
     _check_widths(plan.old, plan.new, table)
     if table.problems:
         return table
-    with torch.device("meta"):  # only shapes are needed
-        old, new = PolicyNetwork(plan.old), PolicyNetwork(plan.new)
+    old, new = old or blank_network(plan.old), new or blank_network(plan.new)
     _normalizer(plan, old, new, table)
     units = _trunk(plan, old, new, table, critic=False)
     theirs = units
@@ -79,7 +90,7 @@ def _check_widths(old: PolicyShape, new: PolicyShape, table: Table) -> None:
 
 
 def _check_channels(old: PolicyShape, new: PolicyShape, table: Table) -> None:
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         encoders = [make_encoder(part, old) for part in old.observations.parts if part.kind in ("image", "grid")]
     found = [_channels(encoder) for encoder in encoders if isinstance(encoder, ConvolutionEncoder)]
     before, after = next((widths for widths in found if widths), []), list(new.options["channels"])

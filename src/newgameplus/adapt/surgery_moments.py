@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from newgameplus.adapt.surgery_layers import make_table
+from newgameplus.adapt.surgery_layers import blank_network, make_table
 from newgameplus.adapt.surgery_plan import SurgeryPlan
 from newgameplus.adapt.surgery_table import moved
-from newgameplus.pretrained.policy_network import PolicyNetwork
 
 __all__ = ["carry_moments", "fresh_entries", "load_moments", "moments_of", "refilling"]
 
@@ -93,9 +92,8 @@ def carry_moments(moments: Mapping[str, Tensor], plan: SurgeryPlan) -> dict[str,
 
 def fresh_entries(plan: SurgeryPlan) -> dict[str, Tensor]:
     """Return, by name of the new parameter, bool tensors: True where a weight is new and has no moments."""
-    table = make_table(plan)
-    with torch.device("meta"):
-        old, new = PolicyNetwork(plan.old), PolicyNetwork(plan.new)
+    old, new = blank_network(plan.old), blank_network(plan.new)
+    table = make_table(plan, old, new)
     shapes = {name: parameter.shape for name, parameter in old.named_parameters()}
     found = {}
     for name, parameter in new.named_parameters():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from newgameplus.pretrained.policy_encoders import NATURE_SIDE
 from newgameplus.pretrained.policy_shape import PolicyShape
 from newgameplus.spaces import ObservationPart, Observations, ObservationSpec
 
-__all__ = ["carried_options", "convert_observations", "match_observations", "representable"]
+__all__ = ["carried_options", "convert_observations", "match_observations", "representable", "thinned"]
 
 _ITEMS = {"vector": "features", "image": "channels", "grid": "channels", "choice": "numbers", "tokens": "words"}
+K = TypeVar("K")
 _OPTION = "--map-obs"
+_LEAST, _NUMBERS = 64, 2_000_000
 
 
 def match_observations(
@@ -255,6 +257,23 @@ def convert_observations(
                 taken = np.rint(taken) if np.issubdtype(target.dtype, np.integer) else taken
             target[:, place][window] = taken
     return found
+
+
+def thinned(observations: Mapping[K, np.ndarray], block: int = 1) -> dict[K, np.ndarray]:
+    """Return as many observations as a network of their size answers in seconds, evenly taken.
+
+    Args:
+        observations: Arrays [n, ...] by part.
+        block: Observations that stay together in their order.
+    """
+    count = len(next(iter(observations.values())))
+    size = sum(int(np.prod(values.shape[1:])) for values in observations.values())
+    blocks, wanted = count // block, max(_LEAST, _NUMBERS // max(1, size)) // block
+    if blocks <= wanted:
+        return dict(observations)
+    first = np.linspace(0, blocks - 1, wanted).astype(np.int64) * block
+    places = (first[:, None] + np.arange(block)).ravel()
+    return {name: np.asarray(values)[places] for name, values in observations.items()}
 
 
 def representable(

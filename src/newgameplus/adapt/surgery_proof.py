@@ -14,7 +14,7 @@ from torch import Tensor
 
 from newgameplus.adapt.surgery_actions import answer_groups
 from newgameplus.adapt.surgery_held import hold
-from newgameplus.adapt.surgery_observations import convert_observations, representable
+from newgameplus.adapt.surgery_observations import convert_observations, representable, thinned
 from newgameplus.adapt.surgery_plan import SurgeryPlan
 from newgameplus.errors import SurgeryError
 from newgameplus.pretrained.policy import Policy, as_tensors
@@ -138,19 +138,24 @@ def prove(
         old: The policy before.
         new: The policy after.
         plan: The plan.
-        observations: Real observations of the old game in their order: arrays [n, ...] by part.
+        observations: Real observations of the old game in their order: arrays [n, ...] by part. Of large ones some
+            are taken, evenly.
         added: What new features and parts show: arrays [n, ...] of the new spaces by part.
         steps: Steps that a memory is followed through; 8 by default, 1 without memory.
 
     Raises:
         SurgeryError: The plan says that the function is preserved, and it is not.
     """
-    kept = representable(plan, observations)
+    steps = steps or (_STEPS if plan.old.memory != "none" else 1)
+    both = {("old", name): np.asarray(values) for name, values in observations.items()}
+    both |= {("new", name): np.asarray(values) for name, values in (added or {}).items()}
+    taken = thinned(both, steps)
+    shown, after = ({name: v for (side, name), v in taken.items() if side == wanted} for wanted in ("old", "new"))
+    kept = representable(plan, shown)
     held = new.facts.get("surgery", {}).get("held", {})
-    shown = {name: np.asarray(values)[kept] for name, values in observations.items()}
-    after = {} if added is None else {name: np.asarray(values)[kept] for name, values in added.items()}
+    shown, after = ({name: values[kept] for name, values in each.items()} for each in (shown, after))
     count = int(kept.sum())
-    steps = min(steps or (_STEPS if plan.old.memory != "none" else 1), max(1, count))
+    steps = min(steps, max(1, count))
     if not count:
         return _empty(plan, len(kept))
     after = after or _noise(plan, count)
