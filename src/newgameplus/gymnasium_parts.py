@@ -197,6 +197,8 @@ def _discrete(space: Any, name: str, path: tuple[Any, ...]) -> Leaf | None:
     part = ObservationPart(name, "choice", (1,), "int64", sizes=(int(space.n),))
 
     def convert(value: Any) -> Any:
+        if type(value) is int:
+            return value - start
         number = np.asarray(value)
         if number.size != 1 or number.dtype.kind not in "iu":
             message = f"{name!r} is {value!r:.80}, but its space promises one whole number"

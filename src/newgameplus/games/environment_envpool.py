@@ -57,9 +57,7 @@ class EnvPoolEnvironments(NativeEnvironments):
             raise GameError(message, source="environment.vectorize", remedy="use vectorize: auto, sync or process")
         self._count = count
         self._options = {"num_threads": 0, **settings.options}
-        self._spaces: tuple[Any, Any] = (None, None)
-        self._pool: Any = self._make(0)
-        spaces = self._spaces
+        self._pool, spaces = self._make(0)
         try:
             copy = make_copy(settings)
             copy.environment.close()
@@ -74,15 +72,15 @@ class EnvPoolEnvironments(NativeEnvironments):
         self._kind = np.dtype(spaces[1].dtype)
         super().__init__(settings.id, count, seen, done, limit or time_limit_or_none(settings), success)
 
-    def _make(self, seed: int) -> Any:
+    def _make(self, seed: int) -> tuple[Any, tuple[Any, Any]]:
+        """Return the pool, and its spaces."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the precision of its own bounds
                 pool = self._library.make(
                     self._id, env_type="gymnasium", num_envs=self._count, seed=seed, **self._options
                 )
-                self._spaces = pool.observation_space, pool.action_space
-                return pool
+                return pool, (pool.observation_space, pool.action_space)
         except Exception as error:
             source = f"environment.options {self._options}"
             remedy = "give options that envpool knows, or use vectorize: auto"
@@ -91,7 +89,7 @@ class EnvPoolEnvironments(NativeEnvironments):
     def _begin_all(self, seed: int) -> Observations:
         # Seeds are given to envpool when it makes a game, so that only a new one begins anew altogether.
         self._pool.close()
-        self._pool = self._make(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2))
+        self._pool, _ = self._make(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 2))
         return self._translate(self._pool.reset()[0])
 
     def _begin_some(self, rows: npt.NDArray[np.int64]) -> Observations:
