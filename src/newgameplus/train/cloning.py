@@ -127,7 +127,7 @@ def clone_policy(
     if not some:
         remedy = "give demonstrations with steps in them, or loosen data.top and data.success_only"
         raise TrainingError("the demonstrations have no steps", source="data.path", remedy=remedy)
-    with using_threads(threads_for(network, cloning)):
+    with using_threads(threads_for(network, cloning, playing=True)):
         return _Loop(network, some, cloning, [episode for episode in held_out if len(episode)], on_check).run()
 
 

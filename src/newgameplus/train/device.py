@@ -19,7 +19,7 @@ __all__ = ["make_accelerator", "policy_device", "threads_for", "using_threads"]
 _SMALL_NETWORK = 50_000
 # The same where one token is computed at a time.
 _SMALL_DECODER = 20_000_000
-# Below this many weights a policy answers sooner than a GPU takes to be asked.
+# Below this many weights a policy answers sooner than a GPU takes to be asked, or threads to meet.
 _SMALL_POLICY = 1_000_000
 
 
@@ -68,18 +68,20 @@ def policy_device(network: nn.Module, settings: _Wishes) -> torch.device:
     return torch.device("cuda" if wanted else "cpu")
 
 
-def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False) -> int:
+def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False, playing: bool = False) -> int:
     """Return how many threads suit a network: one for a small one, else one a core.
 
     Args:
         module: The network.
         settings: What the recipe says about threads.
         decoding: Whether it is used token by token, which leaves each thread little to do.
+        playing: Whether it is a policy: its batches are small, and threads that wait for each other on a busy machine
+            cost more than all of its arithmetic.
     """
     if settings.threads != "auto":
         return int(settings.threads)
     weights = sum(parameter.numel() for parameter in module.parameters())
-    small = _SMALL_DECODER if decoding else _SMALL_NETWORK
+    small = _SMALL_DECODER if decoding else _SMALL_POLICY if playing else _SMALL_NETWORK
     return 1 if weights < small else max(1, len(os.sched_getaffinity(0)))
 
 

@@ -118,7 +118,7 @@ def train_policy(
     """
     made = environments if isinstance(environments, Environments) else environments()
     try:
-        with using_threads(threads_for(network, training.settings)):
+        with using_threads(threads_for(network, training.settings, playing=True)):
             return _Loop(network, made, training, on_check).run()
     finally:
         if made is not environments:
