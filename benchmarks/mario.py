@@ -223,11 +223,17 @@ def aims(rows: Mapping[str, Any]) -> list[str]:
 
 def main() -> None:
     """Run the benchmark."""
-    defaults = {"steps": 400, "samples": 100, "width": 150}
-    arguments = read_arguments(__doc__, "results-mario", defaults, {"steps": 6, "samples": 4, "width": 40})
+    defaults = {"steps": 400, "samples": 100, "width": 150, "rounds": 0, "round-levels": 64, "round-steps": 60}
+    quick = {"steps": 6, "samples": 4, "width": 40, "rounds": 1, "round-levels": 4, "round-steps": 2}
+    arguments = read_arguments(__doc__, "results-mario", defaults, quick)
     out: Path = arguments.out
     maps = write_maps(out / "maps", training_maps())
-    recipe = mario_recipe(maps, SEED, arguments.threads, steps=arguments.steps, precision="bf16")
+    rounds = {
+        "self_training_rounds": arguments.rounds,
+        "self_training_levels": arguments.round_levels,
+        "self_training_steps": arguments.round_steps,
+    }
+    recipe = mario_recipe(maps, SEED, arguments.threads, steps=arguments.steps, precision="bf16", **rounds)
     bench = Bench.begin(out / "runs" / "mario-0", recipe)
     judges = Judges(bench.game)
     stored: dict[str, Any] = {}

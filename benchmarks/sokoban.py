@@ -96,7 +96,13 @@ def microban_rows(out: Path, arguments: Any) -> dict[str, Any]:
         SEED,
         arguments.threads,
         data=data,
-        train={"steps": arguments.steps, "learning_rate": 3e-4, "precision": "bf16"},
+        train={
+            "steps": arguments.steps,
+            "learning_rate": 3e-4,
+            "precision": "bf16",
+            "self_training_rounds": arguments.rounds,
+            "self_training_levels": arguments.round_levels,
+        },
         generate={"solver_nodes": NODES, "temperature": TEMPERATURE},
     )
     bench = Bench.begin(out / "runs" / "microban", recipe)
@@ -237,8 +243,9 @@ def _span(interval: Mapping[str, float] | None) -> str:
 
 def main() -> None:
     """Run the benchmark."""
-    defaults = {"steps": 300, "boxoban-steps": 300, "samples": 100}
-    arguments = read_arguments(__doc__, "results-sokoban", defaults, {"steps": 10, "boxoban-steps": 5, "samples": 6})
+    defaults = {"steps": 300, "boxoban-steps": 300, "samples": 100, "rounds": 4, "round-levels": 300}
+    quick = {"steps": 10, "boxoban-steps": 5, "samples": 6, "rounds": 1, "round-levels": 8}
+    arguments = read_arguments(__doc__, "results-sokoban", defaults, quick)
     out: Path = arguments.out
     rows = microban_rows(out, arguments)
     cells: dict[str, Any] = {}

@@ -58,6 +58,7 @@ MODULES = (
     "newgameplus.adapt.vocabulary",
     "newgameplus.train.loop",
     "newgameplus.train.tile_loop",
+    "newgameplus.train.self_training",
     "newgameplus.evaluate.metrics",
     "newgameplus.evaluate.intervals",
     "newgameplus.evaluate.comparison",
