@@ -159,11 +159,11 @@ def _part(rows: Rows, part: ObservationPart, length: int, translated: bool) -> R
         raise _MisfitError(f"there are {len(rows)} for {length} steps; {length + 1} or {length} are needed")
     if part.kind == "tokens" and rows.dtype.kind == "U" and rows.ndim == 1:
         return np.stack([words_to_tokens(str(text), part.shape[0], part.sizes[0]) for text in rows])
+    if rows.dtype.kind not in "fiub":
+        raise _MisfitError(f"numbers are needed, not {rows.dtype}")
     if not translated or rows.shape[1:] != part.shape:
         rows = _shaped(rows, part)
     if part.kind == "vector":
-        if rows.dtype.kind not in "fiub":
-            raise _MisfitError(f"numbers are needed, not {rows.dtype}")
         return _finite(rows, part.dtype)
     if part.kind == "image":
         return _picture(rows, part)
@@ -195,8 +195,6 @@ def _shaped(rows: Rows, part: ObservationPart) -> Rows:
 
 
 def _picture(rows: Rows, part: ObservationPart) -> Rows:
-    if rows.dtype.kind not in "fiub":
-        raise _MisfitError(f"numbers are needed, not {rows.dtype}")
     low, high = part.low if part.low is not None else -np.inf, part.high if part.high is not None else np.inf
     found = _whole(rows) if part.dtype == "uint8" and rows.dtype != np.uint8 else rows
     if found.dtype.kind == "f":

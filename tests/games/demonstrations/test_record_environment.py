@@ -7,7 +7,7 @@ import json
 import gymnasium
 import numpy as np
 import pytest
-from helpers import equal
+from made_episodes import equal
 
 from newgameplus.errors import DataError, GameError
 from newgameplus.games.demonstrations import describe_demonstrations, load_demonstrations

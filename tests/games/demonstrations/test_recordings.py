@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import ACTIONS, MANY, TWO, VECTOR, equal, make_episode, record
+from made_episodes import ACTIONS, MANY, TWO, VECTOR, equal, make_episode, record
 
 from newgameplus.errors import DataError, StorageError
 from newgameplus.games.demonstrations import describe_demonstrations, load_demonstrations
@@ -163,7 +163,7 @@ def test_a_killed_recording_leaves_no_half_data_set(tmp_path):
     program = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from helpers import *
+from made_episodes import *
 with RecordingWriter({str(tmp_path / "demos")!r}, VECTOR, TWO) as writer:
     for number in range(3):
         writer.add(make_episode(number))

@@ -58,6 +58,7 @@ _SUCCESS = ("success", "is_success")
 _ARRAYS = ("observations", "actions", "rewards", "terminations", "truncations")
 _REMEDY = "download or record it again"
 _LARGEST_METADATA = 1 << 28
+_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 def import_h5py() -> Any:
@@ -163,7 +164,7 @@ class _MinariFolder(DemonstrationFile):
             raise DataError("the file of episodes is missing", source=str(path), remedy=_REMEDY)
         try:
             return h5py.File(str(path), "r")
-        except OSError as error:
+        except _DAMAGE as error:
             message = f"no readable HDF5 file: empty, cut off or damaged ({error})"
             raise DataError(message, source=str(path), remedy=_REMEDY) from error
 
@@ -173,17 +174,18 @@ class _MinariFolder(DemonstrationFile):
     def _group(self, number: int) -> Any:
         name = f"episode_{number}"
         try:
-            found = self._file.get(name)
-            group = found if hasattr(found, "keys") else None
-        except (OSError, RuntimeError, KeyError) as error:
+            group = self._file.get(name)
+            keys = list(group) if hasattr(group, "keys") else None
+            count = len(self._file)
+        except _DAMAGE as error:
             raise DataError(f"damaged ({error})", source=self._where(number), remedy=_REMEDY) from error
-        if group is None:
-            has = f"the file has {len(self._file)} of {self._count} episodes"
-            raise DataError(f"{name} is missing: {has}", source=str(self._folder / EPISODES), remedy=_REMEDY)
-        missing = [key for key in _ARRAYS if key not in group]
+        if keys is None:
+            message = f"{name} is missing: the file has {count} of {self._count} episodes"
+            raise DataError(message, source=str(self._folder / EPISODES), remedy=_REMEDY)
+        missing = [key for key in _ARRAYS if key not in keys]
         if missing:
-            hints = "; ".join(did_you_mean(key, list(group)).strip() for key in missing)
-            message = f"the episode has no {', '.join(missing)}; it has {', '.join(group) or 'nothing'}"
+            hints = "; ".join(did_you_mean(key, keys).strip() for key in missing)
+            message = f"the episode has no {', '.join(missing)}; it has {', '.join(keys) or 'nothing'}"
             raise DataError(message, source=self._where(number), remedy=hints.strip("; ") or _REMEDY)
         return group
 
@@ -198,7 +200,7 @@ class _MinariFolder(DemonstrationFile):
             group = self._group(number)
             rewards = self._array(group["rewards"], number)
             return Outline(self._where(number), len(rewards), float(rewards.sum(dtype=np.float64)), _success(group))
-        except (DataError, OSError, RuntimeError, KeyError, TypeError, ValueError):
+        except (DataError, *_DAMAGE):
             return Outline(self._where(number), 0, float("nan"))  # reading it will say why
 
     def _array(self, dataset: Any, number: int) -> npt.NDArray[Any]:
@@ -215,7 +217,7 @@ class _MinariFolder(DemonstrationFile):
             rewards, terminations = (self._array(group[key], number) for key in ("rewards", "terminations"))
             success, masks = _success(group), self._masks(group, number)
             within = str(group.attrs.get("group", ""))
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except _DAMAGE as error:
             raise DataError(f"damaged ({error})", source=self._where(number), remedy=_REMEDY) from error
         ended = bool(len(terminations) and terminations[-1])
         observations = flatten(seen, "/" if self._ours else ".")

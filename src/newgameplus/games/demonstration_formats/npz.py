@@ -62,8 +62,12 @@ class _Rows:
         self._stream: Any = None
         self._next = 0
         self._whole: npt.NDArray[Any] | None = None
-        with self._archive.open(member) as stream:
-            self.shape, self._fortran, self.dtype = self._header(stream)
+        try:
+            with self._archive.open(member) as stream:
+                self.shape, self._fortran, self.dtype = self._header(stream)
+        except _DAMAGE as error:
+            message = f"the array {self._name!r} is damaged ({error})"
+            raise DataError(message, source=source, remedy=_REMEDY) from error
         if self.dtype.hasobject:
             message = f"{self._name!r} is an array of objects, which only a pickle could hold; pickles are never loaded"
             raise DataError(message, source=source, remedy="write plain numbers: one row for each step")

@@ -1,5 +1,4 @@
-"""The bot that comes with BabyAI (Chevalier-Boisvert et al. 2019), which solves its levels as one of their agents could:
-by what it has seen so far."""
+"""The bot that comes with BabyAI (Chevalier-Boisvert et al. 2019), which solves levels by what an agent has seen."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from newgameplus.games.environment_contract import Environments, Step
 from newgameplus.games.episodes import Episode
 from newgameplus.spaces import Actions, ActionSpec, Masks, Observations
 
-__all__ = ["Attempt", "Player", "RandomPlayer", "collect_episodes"]
+__all__ = ["Attempt", "History", "Player", "RandomPlayer", "collect_episodes"]
 
 ATTEMPTS = 20
 """Attempts for each episode that is wanted, where only successes count."""
@@ -133,7 +133,7 @@ def _play(environments: Environments, player: Player, seed: int, most: int) -> I
     """Play until ``most`` attempts, shared evenly by the copies, have ended."""
     copies = environments.count
     observations = environments.reset(seed)
-    histories = [_History(observations, row) for row in range(copies)]
+    histories = [History(observations, row) for row in range(copies)]
     starts = np.ones(copies, np.bool_)
     begun = np.zeros(copies, np.int64)
     state: Any = None
@@ -152,12 +152,17 @@ def _play(environments: Environments, player: Player, seed: int, most: int) -> I
                 left -= 1
                 yield Attempt(histories[row].close(bool(step.terminated[row]), end.success), row, int(begun[row]))
             begun[row] += 1
-            histories[row] = _History(step.observations, row)
+            histories[row] = History(step.observations, row)
         observations, starts = step.observations, step.ended
 
 
-class _History:
-    """What happened in one copy since its episode began."""
+class History:
+    """What happened in one copy since its episode began.
+
+    Args:
+        observations: The first sight, of all copies.
+        row: The copy.
+    """
 
     def __init__(self, observations: Observations, row: int) -> None:
         self._seen = {name: [array[row].copy()] for name, array in observations.items()}
@@ -166,6 +171,7 @@ class _History:
         self._masks: list[Any] = []
 
     def add(self, step: Step, actions: Actions, masks: Masks | None, row: int) -> None:
+        """Take note of a step: what was done, and what could have been done, before it."""
         shown = step.final if step.final is not None and step.ended[row] else step.observations
         for name, rows in self._seen.items():
             rows.append(shown[name][row].copy())
@@ -175,6 +181,7 @@ class _History:
             self._masks.append(masks[row])
 
     def close(self, terminated: bool, success: bool | None) -> Episode:
+        """Return the episode."""
         seen = {name: np.stack(rows) for name, rows in self._seen.items()}
         masks = np.stack(self._masks) if self._masks else None
         rewards = np.array(self._rewards, np.float32)
