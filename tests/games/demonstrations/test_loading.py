@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from made_episodes import ACTIONS, MANY, TWO, VECTOR, equal, make_episode, record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_episodes import ACTIONS, MANY, TWO, VECTOR, equal, make_episode, record
 
 from newgameplus.errors import DataError
 from newgameplus.games.demonstrations import (
