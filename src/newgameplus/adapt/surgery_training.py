@@ -27,7 +27,7 @@ class AfterSurgery:
     """The first steps of an operated policy.
 
     A trainer calls :meth:`begin` once before its first step (not when it goes on from a checkpoint, which has the
-    moments), wraps one update of the whole policy in :meth:`refilling` before the first that moves it, calls
+    moments), wraps one update in :meth:`refilling` before the first that moves the critic or the policy, calls
     :meth:`lift` after each update and :meth:`finish` at the end. All of it is a function of the share of the steps that
     are done, so a resumed training is the same training. Of a policy never operated on, all of it does nothing.
 
@@ -47,11 +47,22 @@ class AfterSurgery:
         if self.plan is not None:
             load_moments(optimizer, network, self.moments)
 
-    def refilling(self, optimizer: torch.optim.Optimizer, network: PolicyNetwork) -> AbstractContextManager[None]:
-        """Return the context in which gradients are seen and no weight moves."""
+    def refilling(
+        self, optimizer: torch.optim.Optimizer, network: PolicyNetwork, *, critic: bool = True
+    ) -> AbstractContextManager[None]:
+        """Return the context in which gradients are seen and no weight moves.
+
+        Args:
+            optimizer: The optimizer.
+            network: The policy.
+            critic: Whether the critic's moments are refilled too; not if they were before its warm-up.
+        """
         if self.plan is None:
             return nullcontext()
-        return refilling(optimizer, network, fresh_entries(self.plan))
+        critics = {id(weight) for weight in network.critic_parameters()}
+        done = set() if critic else {name for name, weight in network.named_parameters() if id(weight) in critics}
+        fresh = {name: mask for name, mask in fresh_entries(self.plan).items() if name not in done}
+        return refilling(optimizer, network, fresh)
 
     @property
     def refills(self) -> bool:
