@@ -74,7 +74,7 @@ def test_vectors_and_choices_survive_any_patch_and_any_growth(data: st.DataObjec
 def test_pictures_and_grids_survive_any_patch_and_any_growth(data: st.DataObject) -> None:
     part = data.draw(part_change("view", ("image", "grid")))
     encoder = data.draw(st.sampled_from(("small-cnn", "impala-cnn", "flatten" if part[0].kind == "image" else "auto")))
-    channels = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=1 if encoder == "small-cnn" else 2))
+    channels = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=2 if encoder == "impala-cnn" else 1))
     options = {"channels": channels, "padding": data.draw(st.integers(0, 1))}
     shape = data.draw(shapes(spec(part[0]), discrete("left", "right"), encoder=encoder, options=options))
     grown = data.draw(wider(shape))
@@ -320,3 +320,9 @@ def test_channels_that_were_never_named_can_be_widened() -> None:
             shape.actions,
             widths={"channels": [64]},
         )
+
+
+def test_a_picture_too_small_for_the_network_is_refused() -> None:
+    shape = PolicyShape(spec(picture(40, 40)), discrete("left", "right"), encoder="nature-cnn", features=8)
+    with pytest.raises(SurgeryError, match="too small for nature-cnn"):
+        plan_surgery(shape, spec(picture(30, 40)), shape.actions)

@@ -36,7 +36,7 @@ from newgameplus.adapt.surgery_plan import SurgeryPlan, read_plan, write_plan
 from newgameplus.adapt.surgery_proof import SurgeryProof, prove
 from newgameplus.adapt.surgery_table import Pass, Table, moved
 from newgameplus.adapt.surgery_text import parse_map
-from newgameplus.errors import SurgeryError, raise_problems
+from newgameplus.errors import PretrainedModelError, SurgeryError, raise_problems
 from newgameplus.pretrained.policy import Policy, as_tensors
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.pretrained.policy_shape import PolicyShape
@@ -111,7 +111,7 @@ def plan_surgery(
     answers = match_actions(policy_shape.actions, actions, done, found)
     plan = SurgeryPlan(policy_shape, new, parts, answers, new_action_probability, anneal_to, seed)
     if not found.problems:
-        table = make_table(plan)
+        table = _table(plan)
         found.problems += table.problems
         found.losses += table.losses
         if plan.holds:
@@ -120,6 +120,14 @@ def plan_surgery(
             )
     raise_problems(found.problems, SurgeryError, "this surgery cannot be planned")
     return replace(plan, notes=tuple(dict.fromkeys(found.notes)), losses=tuple(dict.fromkeys(found.losses)))
+
+
+def _table(plan: SurgeryPlan) -> Table:
+    try:
+        return make_table(plan)
+    except PretrainedModelError as error:
+        remedy = "keep the size of the picture in the new game (pad it), or start anew (model.start: fresh)"
+        raise SurgeryError(error.message, source="--env", remedy=remedy) from error
 
 
 def _widened(shape: PolicyShape, widths: Widths | None, memory_width: int | None, found: Findings) -> PolicyShape:
