@@ -296,7 +296,7 @@ def models(as_json: Json = False) -> None:
         ]
         lines.append("transformers:NAME-OR-FOLDER  any image or video model of Hugging Face Transformers (behavior),")
         lines.append("                             or a causal language model such as GPT-2 (scene)")
-        lines.append("run:FOLDER, sb3:FILE.zip, checkpoint:FILE, behavior:FOLDER, transformers:FOLDER  policies (agent)")
+        lines.append("run:FOLDER, sb3:FILE.zip, checkpoint:FILE, behavior:FOLDER, transformers:FOLDER: policies")
         return {"models": cards}, "\n".join(lines)
 
     answer("models", as_json, work)

@@ -81,7 +81,7 @@ def record_env(
     if policy == KEYBOARD:
         from newgameplus.games.record.keyboard import record_keyboard
 
-        made = record_keyboard(settings, episodes, Path(out), seed=seed, keys=keys, success_only=success_only)
+        made = record_keyboard(settings, episodes, Path(out), seed=seed, keys=_keys(keys))
         return _told(made, environment)
     if keys:
         raise RecipeError("keys are for playing by hand", source="--keys", remedy="add --policy keyboard")
@@ -96,6 +96,19 @@ def record_env(
         settings, plays, episodes, Path(out), seed=seed, success_only=success_only, policy_name=policy
     )
     return _told(made, environment)
+
+
+def _keys(text: str) -> dict[str, str] | None:
+    """Read ``KEY=ACTION,...``; None if nothing is said.
+
+    Raises:
+        RecipeError: It is no such text.
+    """
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if wrong := [piece for piece in pieces if not all(piece.partition("=")[::2])]:
+        remedy = "write KEY=ACTION,KEY=ACTION, such as left=left,space=toggle"
+        raise RecipeError(f"{wrong[0]!r} names no key and action", source="--keys", remedy=remedy)
+    return {key.strip(): action.strip() for key, _, action in (piece.partition("=") for piece in pieces)} or None
 
 
 def _told(made: EnvironmentRecording, environment: str) -> dict[str, Any]:

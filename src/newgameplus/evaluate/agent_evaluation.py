@@ -162,7 +162,8 @@ def _row(
     agreed = None
     if agreement is not None:
         known = agreement.steps > 0
-        agreed = ratio_interval(agreement.matches[known], agreement.steps[known], how.level, how.seed)
+        ratio = ratio_interval(agreement.matches[known], agreement.steps[known], how.level, how.seed)
+        agreed = ratio and replace(ratio, low=max(0.0, ratio.low), high=min(1.0, ratio.high))  # few episodes overshoot
     return {
         "name": arm.name,
         "title": arm.title,

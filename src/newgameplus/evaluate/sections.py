@@ -27,7 +27,7 @@ _WEAKEST_SHOWN = 10
 
 def text(value: object) -> str:
     """Make any value safe to stand in HTML, in an attribute too; what no browser can show becomes U+FFFD."""
-    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in str(value))
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t\u00a0" else "\ufffd" for letter in str(value))
     return escape(shown, quote=True)
 
 

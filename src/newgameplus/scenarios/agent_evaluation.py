@@ -158,8 +158,7 @@ def _arm(results: AgentResults, trained: TrainedPolicy, games: Sequence[str]) ->
 
 
 def _curve(rows: Sequence[Mapping[str, Any]]) -> tuple[CurveSummary, ...]:
-    points = [CurveSummary.of_row(row) for row in rows]
-    return tuple(point for point in points if point is not None)
+    return tuple(point for row in rows if (point := CurveSummary.of_row(row)) is not None)
 
 
 def _agreement(policy: Policy, held_out: Demonstrations | None) -> Agreement | None:

@@ -157,7 +157,8 @@ def check_agent(recipe: AgentRecipe) -> tuple[list[Problem], dict[str, Any]]:
         game = load_agent_game(recipe)
     except NewGamePlusError as error:
         return [*problems, *error.problems], plan
-    plan["left_out"] = [{"message": note, "source": str(recipe.data.path), "remedy": ""} for note in game.notes]
+    parts = [note.rpartition(": ") for note in game.notes]
+    plan["left_out"] = [{"message": message, "source": source, "remedy": ""} for source, _, message in parts]
     try:
         start = load_start(recipe, game)
         terms = retention_of(recipe, game, start)
