@@ -221,31 +221,37 @@ class Steady(ToyEnvironments):
 class AppleRetrieval(ToyEnvironments):
     """Walk right to an apple at the far end, then carry it home; after Wolczyk et al. 2024 (arXiv 2402.02868).
 
-    Seen is whether the apple is carried (as -1 or 1) and a constant. ``carrying`` starts with the apple in hand at the
-    far end: the second half of the task alone, which a policy can be pretrained on.
+    All that is seen is whether the apple is carried, as a small number below or above zero, so that what is learnt
+    about one half moves the other half, too.
+
+    Args:
+        part: ``whole``; ``home`` begins at the far end with the apple in hand; ``out`` ends when it is reached.
     """
 
-    observations = vector(2)
+    observations = vector(1)
     actions = ActionSpec("discrete", (2,))
     timed = True
+    contrast = 0.25
 
-    def __init__(self, count: int = 8, *, distance: int = 10, carrying: bool = False, length: int = 60) -> None:
+    def __init__(self, part: str = "whole", count: int = 8, *, distance: int = 5, length: int = 30) -> None:
         super().__init__(count)
-        self.distance, self.carrying, self.length = distance, carrying, length
+        self.part, self.distance, self.length = part, distance, length
         self.place = np.zeros(count, np.int64)
         self.carried = np.zeros(count, np.bool_)
 
     def begin(self, rows: Rows) -> None:
-        self.place[rows] = self.distance if self.carrying else 0
-        self.carried[rows] = self.carrying
+        self.place[rows] = self.distance if self.part == "home" else 0
+        self.carried[rows] = self.part == "home"
 
     def move(self, actions: Actions) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        step = 2 * actions - 1
-        right = np.where(self.carried, step == -1, step == 1)
-        self.place = np.clip(self.place + step, 0, self.distance)
-        over = self.carried & (self.place == 0)
-        self.carried = self.carried | (self.place == self.distance)
-        return np.where(right, 1.0, -1.0) / self.distance, over
+        before = self.carried.copy()
+        right = np.where(before, actions == 0, actions == 1)
+        self.place = np.clip(self.place + 2 * actions - 1, 0, self.distance)
+        over = before & (self.place == 0)
+        self.carried = before | (self.place == self.distance)
+        return np.where(right, 0.1, -0.1), over | (
+            self.carried if self.part == "out" else np.zeros(self.count, np.bool_)
+        )
 
     def see(self) -> Observations:
-        return {SINGLE: np.stack([np.where(self.carried, 1.0, -1.0), np.ones(self.count)], axis=1).astype(np.float32)}
+        return {SINGLE: np.where(self.carried, self.contrast, -self.contrast).astype(np.float32)[:, None]}

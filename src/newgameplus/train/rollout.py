@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 _AT_ONCE = 4096
 # Steps that all environments together are given, times the number of copies, for each step that is wanted.
 _PATIENCE = 20
+# Steps after which episodes without success are kept too, for each step that is wanted.
+_GIVE_UP = 5
 
 
 @dataclass(eq=False)
@@ -275,8 +277,8 @@ def expert_states(
         environments: The game it was made for.
         count: Steps to keep, at least; the last episode is kept whole.
         seed: Seed of the game and of the draws.
-        successful: Prefer episodes that the game calls a success: others are kept only if twice as many steps as wanted
-            did not hold enough of those.
+        successful: Prefer episodes that the game calls a success: others are kept only if five times as many steps as
+            wanted did not hold enough of those.
 
     Returns:
         At least one episode.
@@ -306,7 +308,7 @@ def expert_states(
             now, starts = found.observations, found.ended
             have, played = sum(map(len, good)), (step + 1) * environments.count
             bar.advance(min(have, count) - bar.done)
-            if have >= count or (played >= 2 * count and have + sum(map(len, other)) >= count):
+            if have >= count or (played >= _GIVE_UP * count and have + sum(map(len, other)) >= count):
                 break
     if not good and not other:
         remedy = "set environment.time_limit, so that episodes end"

@@ -28,9 +28,8 @@ class Cloning(Term):
 
     def __init__(self, keepsakes: Keepsakes) -> None:
         super().__init__(keepsakes)
-        states = keepsakes.needs_states()
-        self.teacher = keepsakes.teacher
-        self.states, self.sequences = states, None if self.teacher is None else self._sequences(self.teacher)
+        self.states, self.teacher = keepsakes.needs_states(), keepsakes.teacher
+        self.sequences = None if self.teacher is None else self._sequences(self.teacher)
 
     def _sequences(self, network: PolicyNetwork) -> Sequences:
         sequences = Sequences(self.states, network, _LENGTH if network.memory is not None else 1)
