@@ -326,3 +326,14 @@ def test_a_picture_too_small_for_the_network_is_refused() -> None:
     shape = PolicyShape(spec(picture(40, 40)), discrete("left", "right"), encoder="nature-cnn", features=8)
     with pytest.raises(SurgeryError, match="too small for nature-cnn"):
         plan_surgery(shape, spec(picture(30, 40)), shape.actions)
+
+
+def test_a_text_of_nothing_but_padding_is_left_out_of_the_proof() -> None:
+    text = ObservationPart("text", "tokens", (3,), "int64", sizes=(4,))
+    shape = PolicyShape(spec(text), discrete("left", "right"), features=4, options={"layers": 1})
+    old, seen = random_policy(shape)
+    seen["text"][:5] = 0
+    plan = plan_surgery(shape, spec(replace(text, shape=(5,))), shape.actions)
+    proof = prove(old, operate(old, plan), plan, seen)
+    assert proof.preserved
+    assert proof.left_out == 5

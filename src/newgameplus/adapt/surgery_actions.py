@@ -18,6 +18,7 @@ from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.spaces import Actions, ActionSpec, Masks
 
 __all__ = [
+    "SHARED_OUT",
     "answer_groups",
     "convert_actions",
     "convert_masks",
@@ -27,6 +28,8 @@ __all__ = [
     "new_action_facts",
 ]
 
+SHARED_OUT = "is shared out among the others in proportion"
+"""How losses end that change probabilities but no logit."""
 _OPTION = "--map-actions"
 _LIFT_OVER = 0.1
 
@@ -57,7 +60,7 @@ def match_actions(old: ActionSpec, new: ActionSpec, entries: Sequence[MapEntry],
         _note_bounds(old, new, sources, found)
     gone = [number for number in range(old.width) if number not in set(sources)]
     if gone and new.kind == "discrete":
-        found.losses.append("the probability of removed actions is shared out among the others in proportion")
+        found.losses.append(f"the probability of removed actions {SHARED_OUT}")
     return ItemMap((0,), (sources,)) if new.kind == "discrete" else ItemMap(sources)
 
 
@@ -79,7 +82,7 @@ def _match_several(old: ActionSpec, new: ActionSpec, entries: Sequence[MapEntry]
         row = Row(f"choices of action {number}", old.sizes[item], new.sizes[number], option=_OPTION)
         codes.append(match_row(row, mine, found))
         if set(range(old.sizes[item])) - set(codes[-1]):
-            found.losses.append(f"action {number}: the probability of removed choices is shared out among the others")
+            found.losses.append(f"action {number}: the probability of removed choices {SHARED_OUT}")
     return ItemMap(items, tuple(codes))
 
 

@@ -277,13 +277,14 @@ def thinned(observations: Mapping[K, np.ndarray], block: int = 1) -> dict[K, np.
 
 
 def representable(
-    plan: SurgeryPlan, observations: Mapping[str, np.ndarray]
+    plan: SurgeryPlan, observations: Mapping[str, np.ndarray], *, exactly: bool = False
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Say which old observations the new game can show: all but those with codes or words that are no more.
 
     Args:
         plan: The plan.
         observations: Old ones: arrays [n, ...] by part.
+        exactly: Leave out texts of nothing but padding too, where their length changed: a network averages over it.
 
     Returns:
         bool [n].
@@ -299,6 +300,8 @@ def representable(
             lost = _inverse(part.map.codes[0], old.sizes[0])[values] < 0
             lost[:, new.shape[0] :] |= values[:, new.shape[0] :] != 0
             kept &= ~lost.any(axis=1)
+            if exactly and old.shape != new.shape:
+                kept &= values.any(axis=1)
             continue
         for item, codes in zip(part.map.items, part.map.codes, strict=True):
             if item >= 0:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from newgameplus.adapt.surgery_actions import answer_groups
+from newgameplus.adapt.surgery_actions import SHARED_OUT, answer_groups
 from newgameplus.adapt.surgery_held import hold
 from newgameplus.adapt.surgery_observations import convert_observations, representable, thinned
 from newgameplus.adapt.surgery_plan import SurgeryPlan
@@ -151,7 +151,7 @@ def prove(
     both |= {("new", name): np.asarray(values) for name, values in (added or {}).items()}
     taken = thinned(both, steps)
     shown, after = ({name: v for (side, name), v in taken.items() if side == wanted} for wanted in ("old", "new"))
-    kept = representable(plan, shown)
+    kept = representable(plan, shown, exactly=True)
     held = new.facts.get("surgery", {}).get("held", {})
     shown, after = ({name: values[kept] for name, values in each.items()} for each in (shown, after))
     count = int(kept.sum())
@@ -183,7 +183,7 @@ def prove(
 
 def _must_preserve(plan: SurgeryPlan) -> bool:
     """Whether nothing stands against it; removed actions change probabilities but no logit."""
-    return all("removed" in loss and "shared out" in loss for loss in plan.losses)
+    return all(loss.endswith(SHARED_OUT) for loss in plan.losses)
 
 
 def _empty(plan: SurgeryPlan, left_out: int) -> SurgeryProof:
