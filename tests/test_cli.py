@@ -151,5 +151,5 @@ def test_report_evaluate_and_compare_fit_a_terminal(run: Path, clips: Path) -> N
 
 def test_models_and_version() -> None:
     listed = json.loads(ngp("models", "--json").stdout)["result"]["models"]
-    assert "bundled:doom-clips" in [card["name"] for card in listed]
+    assert {"bundled:doom-clips", "bundled:tiles"} <= {card["name"] for card in listed}
     assert json.loads(ngp("version", "--json").stdout)["result"]["version"]

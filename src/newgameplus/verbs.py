@@ -350,8 +350,9 @@ def models() -> list[dict[str, Any]]:
     """Return the cards of the models that come with the package, as plain data."""
     from newgameplus.pretrained.catalog import list_models
     from newgameplus.pretrained.policy_bundled import list_policies
+    from newgameplus.pretrained.tile_model import list_tile_models
 
-    return [*(card.as_dict() for card in list_models()), *list_policies()]
+    return [*(card.as_dict() for card in list_models()), *list_tile_models(), *list_policies()]
 
 
 def doctor() -> list[Check]:
