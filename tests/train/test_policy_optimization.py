@@ -18,8 +18,11 @@ import torch
 from tests.toy_games import Delayed, Identity, Masked, Remember, Steady, ToyEnvironments
 from tests.train.small_policies import FAST, same_weights, small_policy, train
 
+from newgameplus.adapt.surgery_moments import refilling
+from newgameplus.adapt.surgery_training import AfterSurgery
 from newgameplus.errors import DivergedError, GameError, TrainingError
 from newgameplus.games.environment_contract import Step
+from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentTrainSettings, RetentionTerm
 from newgameplus.spaces import SINGLE, Actions
 from newgameplus.tensors import load_tensors
@@ -386,3 +389,44 @@ def test_environments_that_were_made_for_a_training_are_closed(tmp_path: Path) -
     policy_optimization.train_policy(small_policy(games), make, training)
     assert made[0].closed
     assert not games.closed
+
+
+class _Recorded(AfterSurgery):
+    """Says when it is called, and lets moments be refilled as if something had been operated on."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.calls: list[Any] = []
+
+    def begin(self, optimizer: torch.optim.Optimizer, network: Any) -> None:
+        self.calls.append("begin")
+
+    def refilling(self, optimizer: torch.optim.Optimizer, network: Any, *, critic: bool = True) -> Any:
+        self.calls.append(("refill", critic))
+        self.before = copy.deepcopy(network)
+        return refilling(optimizer, network)
+
+    def lift(self, network: Any, before: float, now: float) -> None:
+        if isinstance(self.calls[-1], tuple) and self.calls[-1][0] == "refill":
+            assert same_weights(network, self.before)
+        self.calls.append(("lift", round(max(0.0, before), 3), round(max(0.0, now), 3)))
+
+
+def test_an_operated_policy_takes_its_first_steps_with_care(tmp_path: Path) -> None:
+    games = Identity("discrete")
+    network = small_policy(games)
+    surgery = _Recorded(Policy("operated", network))
+    settings = FAST.model_copy(update={"steps": 1536, "critic_warmup": 0.34})
+    result = train(network, games, tmp_path, settings, surgery=surgery)
+    lifts = [("lift", 0.0, 0.0)] * 2 + [("lift", n / 4, (n + 1) / 4) for n in range(4)]
+    assert surgery.calls == [
+        "begin",
+        ("refill", True),
+        *lifts[:2],
+        ("refill", False),
+        *lifts[2:],
+    ]
+    assert {name.rsplit(".", 1)[0] for name in result.moments} >= {name for name, _ in network.named_parameters()}
+    surgery.calls.clear()
+    train(small_policy(games), games, tmp_path, settings, surgery=surgery)
+    assert surgery.calls == []

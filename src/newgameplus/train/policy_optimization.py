@@ -12,15 +12,18 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from newgameplus import progress
+from newgameplus.adapt.surgery_moments import moments_of
+from newgameplus.adapt.surgery_training import AfterSurgery
 from newgameplus.errors import DivergedError, TrainingError
 from newgameplus.games.environment_contract import Environments, EpisodeEnd
 from newgameplus.games.episodes import StepTable
@@ -30,7 +33,7 @@ from newgameplus.recipe_agent import AgentTrainSettings, RetentionTerm
 from newgameplus.spaces import ObservationSpec
 from newgameplus.train.advantages import ReturnScale, generalized_advantages
 from newgameplus.train.device import policy_device, threads_for, using_threads
-from newgameplus.train.minibatches import rollout_batch
+from newgameplus.train.minibatches import Minibatch, rollout_batch
 from newgameplus.train.policy_update import UpdateStatistics, moving_parameters, policy_optimizer, update_policy
 from newgameplus.train.retention import Retention, build_retention
 from newgameplus.train.rollout import Collector, Rollout
@@ -62,6 +65,7 @@ class PolicyTraining:
         teacher: Policy that retention terms hold on to; None takes the network as it is at the very start.
         states: Expert states (or demonstrations) for terms that use them.
         return_scale: Statistics of the rewards' scale to start from, as cloning or an earlier training gave them.
+        surgery: What the first steps of an operated policy need; None for any other.
     """
 
     arm: str
@@ -74,6 +78,7 @@ class PolicyTraining:
     teacher: PolicyNetwork | None = None
     states: StepTable | None = None
     return_scale: Mapping[str, float] | None = None
+    surgery: AfterSurgery | None = None
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,14 @@ class PolicyResult:
             episodes that ended since the last row), ``totals`` and ``successes`` of at most 200 of these; ``kl``,
             ``entropy``, ``policy_loss``, ``value_loss``, ``retention_...``, ``steps_per_second``.
         return_scale: Statistics of the rewards' scale, to be saved with the policy.
+        moments: The optimizer's moments by name of the weight, for a training that goes on from here.
     """
 
     steps: int
     seconds: float
     rows: Rows
     return_scale: dict[str, float] = field(default_factory=dict)
+    moments: dict[str, Tensor] = field(default_factory=dict)
 
 
 def train_policy(
@@ -158,11 +165,14 @@ class _Loop:
         self.told = self.worked_from = time.monotonic()
 
     def run(self) -> PolicyResult:
+        moments: dict[str, Tensor] = {}
         if self.updates:
             self._train()
+            moments = {name: value.cpu().clone() for name, value in moments_of(self.optimizer, self.network).items()}
         self.network.requires_grad_(True)
         self.network.to("cpu")
-        return PolicyResult(self.position.step, self.position.seconds, self.position.rows, self.scale.as_dict())
+        position = self.position
+        return PolicyResult(position.step, position.seconds, position.rows, self.scale.as_dict(), moments)
 
     def _train(self) -> None:
         resumed = self.state.load_weights(self.training.checkpoint)
@@ -174,6 +184,8 @@ class _Loop:
         if resumed:
             self.state.load_optimizer(self.training.checkpoint)
             self._tell()
+        elif self.training.surgery is not None:
+            self.training.surgery.begin(self.optimizer, self.network)
         total = self.updates * self._per_update
         with progress.task(f"playing to learn ({self.training.arm})", total, "steps", self.position.step) as bar:
             while not self.position.done:
@@ -220,12 +232,29 @@ class _Loop:
         self._set_rates(done)
         moving_parameters(self.network, self.training.strategy, critic_only=warming)
         batch.columns |= self.retention.columns(rollout, batch)
+        with self._first_steps(update):
+            found = self._learn(update, batch, warming=warming)
+        if self.training.surgery is not None:
+            self.training.surgery.lift(self.network, self._free(update), self._free(update + 1))
+        if self.training.fresh and update > 0:
+            self._gather(rollout)
+        self.recent.extend(rollout.episodes)
+        return self._record(update, found, warming=warming)
+
+    def _first_steps(self, update: int) -> AbstractContextManager[None]:
+        """Let moments of an operated policy be refilled before its critic, and before its actor, move."""
+        surgery = self.training.surgery
+        if surgery is None or update not in (0, self.warmup):
+            return nullcontext()
+        return surgery.refilling(self.optimizer, self.network, critic=update == 0)
+
+    def _learn(self, update: int, batch: Minibatch, *, warming: bool) -> UpdateStatistics:
         try:
-            found = update_policy(
+            return update_policy(
                 self.network,
                 self.optimizer,
                 batch,
-                settings,
+                self.settings,
                 seeds=(*self.seeds, 2, update),
                 entropy=self._entropy,
                 terms={} if warming else self.retention.weighted(self._free(update)),
@@ -234,10 +263,6 @@ class _Loop:
         except DivergedError as error:
             where = f"{self.training.arm}, update {update + 1} of {self.updates}"
             raise DivergedError(error.message, source=where, remedy=error.remedy) from error
-        if self.training.fresh and update > 0:
-            self._gather(rollout)
-        self.recent.extend(rollout.episodes)
-        return self._record(update, found, warming=warming)
 
     def _free(self, update: int) -> float:
         """Share of the updates in which the policy moves that are done: what retention schedules go by."""
