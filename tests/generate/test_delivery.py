@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from newgameplus.games.rules import open_rules
 from newgameplus.games.rules.contract import Answer, Budget, Rules
 from newgameplus.games.scanning import Order, from_scan
 from newgameplus.games.scenes import Level
-from newgameplus.games.structure import learn_structure
+from newgameplus.games.structure import Structure, learn_structure
 from newgameplus.generate.constraints import Frame
 from newgameplus.generate.delivery import Delivery, Maker
 from newgameplus.generate.sampler import Sampler
@@ -126,6 +127,24 @@ def test_counts_that_the_model_left_short_are_mended() -> None:
     shy = maker(ScriptedRules(anything), lambda c, r, b: [9.0, 0.0, -9.0], samples=1, repairs=0)
     delivery = shy.deliver([(3, 5)] * 4, [[Request("enemies", 4, 4)]] * 4, 0)
     assert [made.achieved["enemies"] for made in delivery.levels] == [4.0] * 4
+
+
+def test_what_every_map_has_once_is_put_in_if_the_level_can_still_be_played() -> None:
+    """Here by a model that would never draw it, and in one place alone."""
+    single = np.arange(len(TILES)) == 2
+    nowhere = np.ones((4, len(TILES), len(TILES)), np.bool_)
+    structure = Structure(empty_level(TILES).tileset, nowhere, np.ones((4, len(TILES)), np.bool_), single)
+
+    def deliver(rules: ScriptedRules, structure: Structure | None) -> list[Level]:
+        one = maker(rules, lambda c, r, b: [9.0, 9.0, -99.0], samples=1, repairs=0, structure=structure)
+        one.sampler.frame = replace(Frame.free(len(TILES), len(TILES)), single=single)
+        return [made.level for made in one.deliver([(2, 4)], [[]], 0).levels]
+
+    (level,) = deliver(ScriptedRules(anything), structure)
+    assert (level.tiles == 2).sum() == 1
+    nowhere[:, 2], nowhere[:, :, 2] = False, False
+    (level,) = deliver(ScriptedRules(anything), structure)  # no place for it: a level without it is better than none
+    assert not (level.tiles == 2).any()
 
 
 def test_a_changed_map_may_be_near_to_itself_but_must_have_changed() -> None:

@@ -16,7 +16,7 @@ from newgameplus.games.scanning import Order, to_scan
 from newgameplus.games.scenes import Level
 from newgameplus.games.structure import learn_structure
 from newgameplus.generate.constraints import Frame
-from newgameplus.generate.counts import mend_counts
+from newgameplus.generate.counts import complete_level, mend_counts
 from newgameplus.generate.sampler import Draft, Sampler
 from newgameplus.pretrained.tile_model import TileModel
 
@@ -241,6 +241,34 @@ def test_mending_leaves_given_tiles_and_structure_alone() -> None:
     draft = sampler.draft(4, 7, (0,), [Request("enemies", 9, 9)], fixed)
     grown(sampler, [draft])
     assert len(mend_counts(sampler, draft, structure).cells("enemy")) == 3  # no room for more is not its fault
+
+
+@pytest.mark.parametrize("order", ["columns", "rows"])
+def test_what_every_map_has_once_is_put_in_with_the_neighbours_that_it_must_have(order: Order) -> None:
+    """A flag whose foot every map has once, under its pole, from a model that draws neither."""
+    tiles = {"#": ("solid",), ".": ("empty",), "P": ("decoration",), "F": ("goal",)}
+    maps = [
+        Level.from_text("\n".join([f"{'.' * n}P......"[:8], f"{'.' * n}F......"[:8], "########"]), tiles)
+        for n in range(1, 6)
+    ]
+    structure, frame = learn_structure(maps), Frame.of(learn_structure(maps), order)
+    model = scripted_model(tiles, lambda c, r, b: [0.0, 9.0, -5.0, -9.0])
+    sampler = Sampler(model, maps[0], order=order, temperature=0.0, frame=frame)
+    draft = sampler.draft(3, 8, (0,))
+    grown(sampler, [draft])
+    draft.scan[draft.scan > 1] = 1  # whatever was put in while sampling
+    assert draft.limits.broken(draft.scan, draft.fixed)
+    before = draft.scan.copy()
+    assert complete_level(sampler, draft, structure, lambda level: False) is None
+    assert (draft.scan == before).all()
+    level = complete_level(
+        sampler, draft, structure, lambda level: (1, 6) in level.cells("goal") or not level.cells("goal")
+    )
+    assert level is not None
+    assert not draft.limits.broken(draft.scan, draft.fixed)
+    assert structure.breaks(level) == []
+    assert level.cells("goal") == [(1, 6)]
+    assert level.tiles[0, 6] == 2
 
 
 def test_wishes_are_told_while_a_level_grows() -> None:

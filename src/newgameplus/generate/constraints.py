@@ -153,6 +153,7 @@ class CountLimits:
                 continue
             lows.append(request.low)
             highs.append(request.high)
+        self.asked = len(flags)
         asked = np.array(flags, np.bool_).reshape(-1, len(single)).any(axis=0)
         for tile in np.nonzero(single & ~asked)[0]:  # who asks for two boxes gets two, even if every map has one
             flags.append(np.arange(len(single)) == tile)
@@ -165,6 +166,11 @@ class CountLimits:
         plain: Mask = np.array(flags, np.bool_).reshape(-1, len(single))
         self.flags: Mask = plain if base is None else plain[:, base]
         self.low, self.high = np.array(lows), np.array(highs)
+
+    def broken(self, scan: npt.NDArray[np.int32], fixed: npt.NDArray[np.int32]) -> bool:
+        """Whether a tile that every map has exactly once is missing, or there more than once."""
+        counts = self.counts(scan, fixed)[self.asked :]
+        return bool(((counts < self.low[self.asked :]) | (counts > self.high[self.asked :])).any())
 
     def counts(self, scan: npt.NDArray[np.int32], fixed: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """Return float64 [limits]: what stands already, with what is fixed further on."""

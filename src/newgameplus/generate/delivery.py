@@ -21,7 +21,7 @@ from newgameplus.games.rules.contract import Answer, Budget, Rules
 from newgameplus.games.scanning import from_scan, to_scan
 from newgameplus.games.scenes import Level
 from newgameplus.games.structure import Structure
-from newgameplus.generate.counts import mend_counts
+from newgameplus.generate.counts import complete_level, mend_counts
 from newgameplus.generate.hints import Hints
 from newgameplus.generate.sampler import Draft, Sampler
 
@@ -238,6 +238,8 @@ class Maker:
         answer = self.rules.solve(level, self.budget)
         if answer.status == "undecided":
             return None, answer, "undecided"
+        if answer.playable and draft.limits.broken(draft.scan, draft.fixed):
+            level, answer = self._completed(draft, level, answer)
         if not answer.playable or answer.proof is None:
             return None, answer, "not playable"
         if told := self.rules.replay(level, answer.proof):
@@ -259,6 +261,17 @@ class Maker:
             return None, answer, "a copy"
         repairs, frames = slot.repairs, tuple(slot.frames)
         return Delivered(level, answer, slot.requests, achieved, nearest, slot.samples, repairs, frames), answer, ""
+
+    def _completed(self, draft: Draft, level: Level, answer: Answer) -> tuple[Level, Answer]:
+        """Put in what every map has once, where the level can then still be played; else leave it as it is."""
+        answers: list[Answer] = []
+
+        def playable(tried: Level) -> bool:
+            answers.append(self.rules.solve(tried, self.budget))
+            return answers[-1].playable
+
+        whole = complete_level(self.sampler, draft, self.structure, playable)
+        return (whole, answers[-1]) if whole is not None and answers else (level, answer)
 
     def _repair(self, slot: _Slot, answer: Answer, why: str, delivery: Delivery) -> None:
         """Make again the smallest part that may help, larger with every try; give the draft up after the last.
