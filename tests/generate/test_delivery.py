@@ -11,7 +11,7 @@ from tests.scripted_tiles import Script, ScriptedRules, empty_level, scripted_mo
 
 from newgameplus.games.conditions import Request
 from newgameplus.games.rules import open_rules
-from newgameplus.games.rules.contract import Answer, Budget, Rules
+from newgameplus.games.rules.contract import Answer, Budget, Proof, Rules
 from newgameplus.games.scanning import Order, from_scan
 from newgameplus.games.scenes import Level
 from newgameplus.games.structure import Structure, learn_structure
@@ -145,6 +145,26 @@ def test_what_every_map_has_once_is_put_in_if_the_level_can_still_be_played() ->
     nowhere[:, 2], nowhere[:, :, 2] = False, False
     (level,) = deliver(ScriptedRules(anything), structure)  # no place for it: a level without it is better than none
     assert not (level.tiles == 2).any()
+
+
+def test_a_goal_that_would_cut_the_way_short_is_not_put_in() -> None:
+    class Shortening(ScriptedRules):
+        def solve(self, level: Level, budget: Budget = Budget()) -> Answer:  # noqa: B008
+            columns = [column for _, column in level.cells("enemy")]
+            return Answer("playable", Proof(((0, 0),)), measures={"path_length": float(columns[0] if columns else 5)})
+
+    single = np.arange(len(TILES)) == 2
+    under = np.ones((4, len(TILES), len(TILES)), np.bool_)
+    under[0, 2], under[1, :, 2] = [False, True, False], [False, True, False]  # always with something solid above
+    edges = np.ones((4, len(TILES)), np.bool_)
+    edges[0, 2] = False
+    structure = Structure(empty_level(TILES).tileset, under, edges, single)
+    one = maker(Shortening(anything), lambda c, r, b: [9.0, -99.0, -99.0], samples=1, repairs=0, structure=structure)
+    one.sampler.frame = replace(Frame.free(len(TILES), len(TILES)), single=single)
+    (made,) = one.deliver([(2, 6)], [[]], 0).levels
+    ((row, column),) = made.level.cells("enemy")
+    assert (row, column >= 4) == (1, True)
+    assert made.level.tiles[0, column] == 1
 
 
 def test_a_changed_map_may_be_near_to_itself_but_must_have_changed() -> None:

@@ -16,7 +16,7 @@ __all__ = ["complete_level", "mend_counts"]
 
 _PARTNERS = 4
 """Most neighbours that are put beside a tile that every map has once."""
-_PLACES = 12
+_PLACES = 24
 """Places that are tried for such a tile."""
 
 

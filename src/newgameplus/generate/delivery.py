@@ -32,6 +32,8 @@ Nearest = tuple[str, int]
 _CHUNK = 16
 """Lines made between two looks of the solver at a level that grows."""
 _AT_ONCE = 8
+_SHORTER = 0.8
+"""Least share of a level's way that must be left when a goal is put in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,14 +265,18 @@ class Maker:
         return Delivered(level, answer, slot.requests, achieved, nearest, slot.samples, repairs, frames), answer, ""
 
     def _completed(self, draft: Draft, level: Level, answer: Answer) -> tuple[Level, Answer]:
-        """Put in what every map has once, where the level can then still be played; else leave it as it is."""
+        """Put in what every map has once, where the level can then still be played; else leave it as it is.
+
+        The way may not become much shorter: a goal beside the start would make a level of nothing.
+        """
         answers: list[Answer] = []
+        least = _SHORTER * answer.measures.get("path_length", 0.0)
 
-        def playable(tried: Level) -> bool:
+        def as_good(tried: Level) -> bool:
             answers.append(self.rules.solve(tried, self.budget))
-            return answers[-1].playable
+            return answers[-1].playable and answers[-1].measures.get("path_length", least) >= least
 
-        whole = complete_level(self.sampler, draft, self.structure, playable)
+        whole = complete_level(self.sampler, draft, self.structure, as_good)
         return (whole, answers[-1]) if whole is not None and answers else (level, answer)
 
     def _repair(self, slot: _Slot, answer: Answer, why: str, delivery: Delivery) -> None:
