@@ -167,6 +167,7 @@ class Run:
             return
         with contextlib.suppress(OSError):
             shutil.rmtree(checkpoints, ignore_errors=True)
+            shutil.rmtree(self.folder / "start", ignore_errors=True)  # an agent's start, as it came
             for name in ("recipe.yaml", "environment.json", "log.txt", _LOCK):
                 (self.folder / name).unlink(missing_ok=True)
             if self._made:

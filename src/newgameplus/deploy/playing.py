@@ -121,7 +121,9 @@ def _filmed(player: Player, episodes: int, seed: int, handicap: Handicap, path: 
             def film(frame: npt.NDArray[np.uint8]) -> None:
                 writer.add(np.ascontiguousarray(_even(frame)[:height, :width]))
 
-            return play_episodes(player.policy, game.filmed(film), episodes, seed, handicap=handicap)
+            copies = min(episodes, _MOST_COPIES)
+            filmed = game.filmed(film, seed, copies)
+            return play_episodes(player.policy, filmed, episodes, seed, handicap=handicap, copies=copies)
 
 
 def _even(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from newgameplus.games.environment_contract import Environments, Step
 from newgameplus.games.environment_making import GameCopy, make_copy
-from newgameplus.games.environment_sync import SyncEnvironments
+from newgameplus.games.environment_sync import SyncEnvironments, seed_of
 from newgameplus.recipe_agent import EnvironmentSettings
 from newgameplus.spaces import Actions, Observations
 
@@ -28,6 +29,8 @@ def make_rendered(settings: EnvironmentSettings) -> RenderedGame:
         GameError: There is no such game, or it cannot be made.
         MissingExtraError: A package that it needs is not installed.
     """
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")):
+        os.environ["SDL_VIDEODRIVER"] = "dummy"  # else SDL complains that there is no screen, although none is needed
     return RenderedGame(settings.id, make_copy(settings, render=True))
 
 
@@ -53,9 +56,16 @@ class RenderedGame:
         self._games.reset(seed)
         return self._games.render()
 
-    def filmed(self, film: Film) -> Environments:
-        """Return the game as environments of one copy that hand every picture to ``film``."""
-        self._games.film = film
+    def filmed(self, film: Film, seed: int = 0, copies: int | None = None) -> Environments:
+        """Return the game as environments of one copy that hand every picture to ``film``.
+
+        Args:
+            film: What is done with a picture.
+            seed: Seed of the first episode.
+            copies: Show the episodes that this many copies would play at once: ``reset(seed + n)`` begins the one that
+                ``n`` others come before, and nothing else begins one. None plays one episode after the other.
+        """
+        self._games.film, self._games.counted, self._games.apart = film, (seed, copies or 1), copies is not None
         return self._games
 
     def __enter__(self) -> RenderedGame:
@@ -70,22 +80,29 @@ class RenderedGame:
 class _Filmed(SyncEnvironments):
     def __init__(self, name: str, copy: GameCopy) -> None:
         self.film: Film | None = None
+        self.counted, self.apart = (0, 1), False
+        self._own_seed = 0
         super().__init__(name, [copy])
 
     def reset(self, seed: int) -> Observations:
+        first, copies = self.counted
+        place = (seed - first) % copies
+        self._own_seed = seed_of(seed - place, place)
         seen = super().reset(seed)
         self._show()
         return seen
 
     def step(self, actions: Actions) -> Step:
         step = super().step(actions)
-        self._show()
+        if not (self.apart and step.ended[0]):  # else what began is not played
+            self._show()
         return step
 
     def _begin(self, row: int, seed: int | None) -> tuple[Any, Any]:
         if seed is None:
             self._show()  # the end of an episode, before the next begins
-        return super()._begin(row, seed)
+            return super()._begin(row, None)
+        return super()._begin(row, self._own_seed)
 
     def _show(self) -> None:
         if self.film is not None:

@@ -58,20 +58,29 @@ class AgentScenario:
 
     def load(self) -> AgentGame:
         """Open the game, read the demonstrations, and see that both are what the run began with."""
-        game = load_agent_game(self.recipe)
         before = self.run.note("data")
-        now = json.loads(json.dumps(game.fingerprint() | {"recipe": recipe_settings(self.recipe)}))
+        settings = json.loads(json.dumps(recipe_settings(self.recipe)))
+        if before is not None:
+            with self.run.noted("data"):
+                known = dict(before["recipe"])
+            self._refuse_changes([key for key in {**known, **settings} if known.get(key) != settings.get(key)])
+        game = load_agent_game(self.recipe)
+        now = json.loads(json.dumps(game.fingerprint()))
         if before is None:
-            self.run.keep_note("data", now)
-        elif other := [key for key in now if before.get(key) != now[key]]:
-            message = f"this run began with other {', '.join(other)}"
-            remedy = "put them back as they were, or fit again into another folder"
-            raise RunError(message, source=str(self.run.folder), remedy=remedy)
+            self.run.keep_note("data", {**now, "recipe": settings})
+        else:
+            words = {"learned": "demonstrations", "held_out": "demonstrations"}
+            changed = [words.get(key, f"{key} of the game") for key in now if before.get(key) != now[key]]
+            self._refuse_changes(list(dict.fromkeys(changed)))
         shown = f"; {len(game.learned.episodes)} demonstrations to learn from" if game.learned else ""
         progress.say(f"game: {self.recipe.environment.id}{shown}")
-        for note in game.notes:
-            progress.say(f"note: {note}")
         return game
+
+    def _refuse_changes(self, changed: list[str]) -> None:
+        if changed:
+            message = f"this run began with other {', '.join(changed)}"
+            remedy = "put them back as they were, or fit again into another folder"
+            raise RunError(message, source=str(self.run.folder), remedy=remedy)
 
     def choose(self, game: AgentGame) -> AgentStart:
         """Step 1: load what the recipe starts from; refuse one of other spaces, with the surgery that would mend it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from newgameplus.adapt.surgery import describe_differences, suggest_maps
 from newgameplus.errors import DataError, RunError
 from newgameplus.files import digest_bytes
 from newgameplus.games.demonstrations import OtherSpacesError, load_demonstrations, split_demonstrations
@@ -18,7 +21,19 @@ from newgameplus.recipe_agent import AgentRecipe, EnvironmentSettings
 from newgameplus.run import Run
 from newgameplus.spaces import ActionSpec, ObservationPart, ObservationSpec
 
-__all__ = ["AgentGame", "agent_recipe", "load_agent_game", "settings_for", "spaces_text"]
+__all__ = [
+    "AgentGame",
+    "agent_recipe",
+    "load_agent_game",
+    "of_other_spaces",
+    "settings_for",
+    "spaces_text",
+    "surgery_command",
+]
+
+Spaces = tuple[ObservationSpec, ActionSpec]
+_TOLD_COPIES = 3
+_COPY = ": the same as "
 
 
 def agent_recipe(run: Run) -> AgentRecipe:
@@ -107,7 +122,7 @@ def load_agent_game(recipe: AgentRecipe) -> AgentGame:
     if recipe.data.path is None:
         return game
     demonstrations = _read(recipe, game)
-    game.notes += list(demonstrations.left_out)
+    game.notes += _few_copies(demonstrations.left_out)
     game.learned, game.held_out = split_demonstrations(demonstrations, recipe.data.test, recipe.seed)
     if not game.learned.episodes:
         remedy = "record more episodes, or lower data.test"
@@ -115,7 +130,58 @@ def load_agent_game(recipe: AgentRecipe) -> AgentGame:
     return game
 
 
+def _few_copies(left_out: Sequence[str]) -> list[str]:
+    """Return what was left out and why; of episodes that are copies of others the first ones and a count."""
+    copies = [line for line in left_out if _COPY in line]
+    more = copies[_TOLD_COPIES:]
+    kept = [line for line in left_out if line not in set(more)]
+    return [*kept, f"left out: {len(more):,} more episodes that are copies of others"] if more else kept
+
+
+def surgery_command(name: str, settings: EnvironmentSettings, old: Spaces, new: Spaces) -> str:
+    """Return the command that fits a policy to other spaces; what it maps may be a guess, to be put right.
+
+    Args:
+        name: The policy.
+        settings: The game that it is to play.
+        old: What the policy sees and does.
+        new: What is seen and done in the game.
+    """
+    words = [name, "--env", settings.id]
+    for key, value in settings.options.items():
+        words += ["--option", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    maps = zip(("--map-obs", "--map-actions"), suggest_maps(*old, *new), strict=True)
+    words += [word for option, told in maps if told for word in (option, told)]
+    return f"ngp surgery {shlex.join([*words, '--out'])} PATCHED"
+
+
+def of_other_spaces(error: OtherSpacesError, path: str, settings: EnvironmentSettings) -> DataError:
+    """Return what to say of demonstrations that were recorded before a patch: every difference, and what to do."""
+    (seen, done), (sees, does) = error.found, error.wanted
+    problems = describe_differences(seen, done, sees, does) or error.problems
+    command = surgery_command("RUN", settings, error.found, error.wanted)
+    remedy = (
+        "record them anew (ngp record env); or fit a RUN from them in the game as it was, bring that to this one: "
+        f"{command}, and start from it: ngp fit RECIPE --from run:PATCHED, with data.path: null"
+    )
+    count = "1 difference" if len(problems) == 1 else f"{len(problems)} differences"
+    message = f"the demonstrations are of other spaces than the game: {count}"
+    return DataError(message, source=path, remedy=remedy, problems=problems)
+
+
 def _read(recipe: AgentRecipe, game: AgentGame) -> Demonstrations:
+    """Read the demonstrations.
+
+    Raises:
+        DataError: They cannot be used; if they are of other spaces, every difference is told with what would mend it.
+    """
+    try:
+        return _read_parts(recipe, game)
+    except OtherSpacesError as error:
+        raise of_other_spaces(error, str(recipe.data.path), recipe.environment) from error
+
+
+def _read_parts(recipe: AgentRecipe, game: AgentGame) -> Demonstrations:
     """Read the demonstrations; of those that show more than the policy is to see, only that is kept."""
     path, wanted = str(recipe.data.path), game.observations
     reading: dict[str, Any] = {"actions": game.actions, "settings": recipe.data, "seed": recipe.seed}

@@ -175,7 +175,8 @@ def evaluate_agent_run(
 
     Args:
         run: A run with a model.
-        games: Games to play; by default the run's own and the others of its recipe.
+        games: Games to play beside the run's own, which is always played: what was forgotten is held against what was
+            gained there. By default the others of its recipe.
         episodes: Episodes of each policy on each game; by default as in the recipe.
         seed: Of the episodes; by default one that the fit did not use.
 
@@ -192,7 +193,7 @@ def evaluate_agent_run(
     policies = {FINE_TUNED: load_policy(run.model_folder)}
     if (run.folder / "start" / "card.json").is_file():
         policies["start"] = load_policy(run.folder / "start")
-    wanted = list(games or (recipe.environment.id, *recipe.environment.others))
+    wanted = list(dict.fromkeys((recipe.environment.id, *(games or recipe.environment.others))))
     play = _Playing(
         run,
         recipe.environment,
@@ -210,7 +211,7 @@ def evaluate_agent_run(
         arms.append(AgentArm(name, AGENT_ARM_TITLES[name], kind, played))
     evaluation = compare_agents(
         arms,
-        recipe.environment.id if recipe.environment.id in wanted else wanted[0],
+        recipe.environment.id,
         random={game: play.kept("random", None, game) for game in wanted},
         skipped=dict.fromkeys(("scratch", "plain", "cloning"), "only in the fit's own evaluation"),
         resamples=recipe.evaluate.resamples,
@@ -224,8 +225,9 @@ def evaluate_agent_run(
 
 
 def _check_fit(run: Run, policy: Policy, settings: EnvironmentSettings, game: str) -> None:
-    with make_environments(settings_for(settings, game), count=1) as opened:
+    asked = settings_for(settings, game)
+    with make_environments(asked, count=1) as opened:
         mine = policy.shape.observations, policy.shape.actions
         if space_differences(mine, (opened.observations, opened.actions)):
-            error: NewGamePlusError = unfit(str(run.folder), policy, opened)
+            error: NewGamePlusError = unfit(str(run.folder), policy, opened, asked)
             raise error

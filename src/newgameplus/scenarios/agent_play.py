@@ -75,6 +75,7 @@ def play_episodes(
     *,
     handicap: Handicap = FULL_STRENGTH,
     title: str = "playing",
+    copies: int | None = None,
 ) -> PlayedEpisodes:
     """Play episodes, each begun by a seed of its own that does not depend on who plays.
 
@@ -85,12 +86,14 @@ def play_episodes(
         seed: Seed of the first episode and of the player.
         handicap: What makes the policy weaker.
         title: What progress is called.
+        copies: Copies by which the seeds are counted, where fewer play: a film shows the episodes that others play at
+            once (see :meth:`newgameplus.games.environment_film.RenderedGame.filmed`).
 
     Raises:
         GameError: The game fails, or an episode does not end.
     """
     ends: list[EpisodeEnd] = []
-    count = environments.count
+    count, counted = environments.count, copies or environments.count
     with progress.task(title, episodes, "episodes") as bar, using_threads(1):
         for first in range(0, episodes, count):
             player = _Player(policy, handicap, environments.actions, count, seed + first)
@@ -103,7 +106,7 @@ def play_episodes(
         np.array([end.total for end in ends], np.float64),
         np.array([end.length for end in ends], np.int64),
         np.array([bool(end.success) for end in ends]) if known and ends else None,
-        np.array([seed_of(seed + n - n % count, n % count) for n in range(episodes)], np.int64),
+        np.array([seed_of(seed + n - n % counted, n % counted) for n in range(episodes)], np.int64),
     )
 
 

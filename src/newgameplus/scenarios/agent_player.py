@@ -17,7 +17,7 @@ from newgameplus.pretrained.policy_sources import load_policy_source
 from newgameplus.pretrained.policy_spaces import space_differences
 from newgameplus.recipe_agent import AgentRecipe, EnvironmentSettings
 from newgameplus.run import Run
-from newgameplus.scenarios.agent_data import agent_recipe, settings_for
+from newgameplus.scenarios.agent_data import agent_recipe, settings_for, surgery_command
 
 __all__ = ["Player", "open_player"]
 
@@ -53,16 +53,17 @@ class Player:
         mine, theirs = self.policy.shape, environments
         if space_differences((mine.observations, mine.actions), (theirs.observations, theirs.actions)):
             environments.close()
-            raise unfit(self.name, self.policy, environments)
+            raise unfit(self.name, self.policy, environments, self.settings)
         return environments
 
 
-def unfit(name: str, policy: Policy, environments: Environments) -> PretrainedModelError:
+def unfit(name: str, policy: Policy, environments: Environments, settings: EnvironmentSettings) -> PretrainedModelError:
     """Return what to say when a policy was made for other spaces than a game has."""
     mine = policy.shape
     problems = describe_differences(mine.observations, mine.actions, environments.observations, environments.actions)
     message = f"{name} was made for other spaces than those of {environments.name}"
-    remedy = f"operate on it first: ngp surgery {name} --env {environments.name} --out RUN"
+    spaces = (mine.observations, mine.actions), (environments.observations, environments.actions)
+    remedy = f"operate on it first: {surgery_command(name, settings, *spaces)}"
     return PretrainedModelError(message, source=name, remedy=remedy, problems=problems)
 
 

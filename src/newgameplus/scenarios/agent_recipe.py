@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from newgameplus.errors import NewGamePlusError, Problem, RecipeError
-from newgameplus.games.demonstrations import load_demonstrations
+from newgameplus.games.demonstrations import OtherSpacesError, load_demonstrations
 from newgameplus.games.environment_check import check_environment
 from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
-from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, spaces_text
+from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, of_other_spaces, spaces_text
 from newgameplus.scenarios.agent_start import load_start, retention_of
 from newgameplus.spaces import ObservationSpec
 
@@ -57,7 +57,10 @@ def init_agent(
     found = None
     if demonstrations is not None:
         chosen = AgentDataSettings(path=str(demonstrations), skip_bad=skip_bad)
-        found = load_demonstrations(demonstrations, observations=observations, actions=actions, settings=chosen)
+        try:
+            found = load_demonstrations(demonstrations, observations=observations, actions=actions, settings=chosen)
+        except OtherSpacesError as error:
+            raise of_other_spaces(error, str(demonstrations), settings) from error
     plain = _plain(name or environment.rpartition("/")[2].rpartition(":")[2])
     return _TEMPLATE.format(
         spaces="".join(f"#   {line}\n" for line in spaces_text(observations, actions)),
@@ -156,17 +159,23 @@ def check_agent(recipe: AgentRecipe) -> tuple[list[Problem], dict[str, Any]]:
     try:
         game = load_agent_game(recipe)
     except NewGamePlusError as error:
-        return [*problems, *error.problems], plan
-    parts = [note.rpartition(": ") for note in game.notes]
+        return _all_of(error), plan
+    parts = [note.rpartition(": ") for note in (game.learned.left_out if game.learned else ())]
     plan["left_out"] = [{"message": message, "source": source, "remedy": ""} for source, _, message in parts]
     try:
         start = load_start(recipe, game)
         terms = retention_of(recipe, game, start)
     except NewGamePlusError as error:
-        return [*problems, *error.problems], plan
+        return _all_of(error), plan
     plan |= _described(recipe, game, start, [term.kind for term in terms])
     plan |= _costs(recipe, game, start, speed)
     return problems, plan
+
+
+def _all_of(error: NewGamePlusError) -> list[Problem]:
+    """Return what an error says as a whole, with its remedy, and then its problems."""
+    head = Problem(error.message, error.source, error.remedy)
+    return [head, *error.problems] if error.problems[0].message != error.message else list(error.problems)
 
 
 def _environment_problems(recipe: AgentRecipe) -> tuple[list[Problem], list[str], float]:

@@ -69,7 +69,7 @@ def _film(title: str, policy: Policy, rendered: RenderedGame, seed: int) -> Film
         if len(frames) < _MOST_FRAMES:
             frames.append(frame)
 
-    played = play_episodes(policy, rendered.filmed(keep), 1, seed, title=f"filming {title}")
+    played = play_episodes(policy, rendered.filmed(keep, seed, 1), 1, seed, title=f"filming {title}")
     chosen = np.linspace(0, len(frames) - 1, min(_FRAMES, len(frames))).round().astype(int)
     end = "" if played.successes is None else (", reached the goal" if played.successes[0] else ", did not reach it")
     told = f"{title}: {played.game}, return {played.totals[0]:.3g} in {played.lengths[0]} steps{end}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 
-import torch
-
 from newgameplus.adapt.surgery import describe_differences
 from newgameplus.errors import PretrainedModelError, RecipeError
 from newgameplus.pretrained.policy import Policy
+from newgameplus.pretrained.policy_request import build_network
 from newgameplus.pretrained.policy_sources import load_policy_start
 from newgameplus.recipe_agent import AgentRecipe, RetentionTerm
-from newgameplus.scenarios.agent_data import AgentGame
+from newgameplus.scenarios.agent_data import AgentGame, surgery_command
 from newgameplus.train.retention import RETENTION
 
 __all__ = ["FRESH", "copy_policy", "fresh_policy", "is_fresh", "load_start", "retention_of"]
@@ -30,11 +29,12 @@ def fresh_policy(recipe: AgentRecipe, game: AgentGame, like: Policy | None = Non
     Args:
         recipe: Says how it is built, and the seed.
         game: Its spaces.
-        like: Built like this policy instead, for the from-scratch baseline.
+        like: Built like this policy instead, for the from-scratch baseline, unless that sees through a backbone which
+            another source brought.
     """
-    torch.manual_seed(recipe.seed)
-    if like is not None and not is_fresh(like):
-        return Policy(FRESH, type(like.network)(like.shape).eval(), recipe.environment.id)
+    # A backbone that another source brings is no fair one with random weights: its statistics of batches stay frozen.
+    if like is not None and not is_fresh(like) and not like.shape.backbone:
+        return Policy(FRESH, build_network(like.shape, recipe.seed), recipe.environment.id)
     return load_policy_start(
         FRESH,
         settings=recipe.model,
@@ -67,7 +67,8 @@ def load_start(recipe: AgentRecipe, game: AgentGame) -> Policy:
             raise
         problems = describe_differences(shape.observations, shape.actions, game.observations, game.actions)
         message = f"{recipe.model.start} was made for other spaces than those of {recipe.environment.id}"
-        remedy = f"operate on it first: ngp surgery {recipe.model.start} --env {recipe.environment.id} --out RUN"
+        spaces = (shape.observations, shape.actions), (game.observations, game.actions)
+        remedy = f"operate on it first: {surgery_command(recipe.model.start, recipe.environment, *spaces)}"
         raise PretrainedModelError(message, source="model.start", remedy=remedy, problems=problems) from error
 
 
