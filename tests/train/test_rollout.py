@@ -189,3 +189,27 @@ def test_without_a_success_what_was_played_is_kept_and_without_an_end_it_is_said
     games.length = 10**9
     with pytest.raises(GameError, match="no episode ended"):
         expert_states(small_policy(games), games, 20, seed=0)
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+@pytest.mark.parametrize("often", [0.0, 0.05, 0.5])
+def test_whole_sequences_answer_as_single_steps_do(memory: str, often: float) -> None:
+    games = Remember()
+    network = warmed(small_policy(games, memory=memory, memory_width=6))
+    steps, count = 20, 3
+    seen, starts = torch.randn(steps, count, 4), torch.rand(steps, count) < often
+    first = state = torch.randn(count, network.state_width)
+    answers, values = [], []
+    for step in range(steps):
+        one = network({SINGLE: seen[step]}, state, starts[step])
+        state = one.state
+        answers.append(one.distribution.answer)
+        values.append(one.values)
+    whole = network.unroll({SINGLE: seen}, first, starts)
+    torch.testing.assert_close(whole.distribution.answer, torch.cat(answers), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole.values, torch.cat(values), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole.state, state, atol=1e-4, rtol=1e-4)
+    weights = [*network.memory.parameters()] if network.memory is not None else []
+    mine = torch.autograd.grad(whole.distribution.answer.square().mean(), weights)
+    theirs = torch.autograd.grad(torch.cat(answers).square().mean(), weights)
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)

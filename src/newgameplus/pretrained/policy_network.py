@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from newgameplus.spaces import ObservationSpec
 __all__ = ["Normalizer", "PolicyAnswer", "PolicyNetwork"]
 
 _CLIP = 10.0
+# Fewer steps than this are taken one by one.
+_STRETCH = 4
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
@@ -262,12 +265,38 @@ class PolicyNetwork(nn.Module):
         if self.memory is None:
             return self.answer(mine, theirs, state, flat_masks)
         each = mine.view(steps, count, -1)
+        begins = [step for step, begun in enumerate(starts.any(dim=1).tolist()) if begun or step == 0]
         outputs = []
-        for step in range(steps):
-            after, state = self.remember(each[step], state, starts[step])
-            outputs.append(after)
-        together = torch.stack(outputs).flatten(0, 1)
+        for first, last in pairwise([*begins, steps]):
+            if last - first < _STRETCH:
+                for step in range(first, last):
+                    after, state = self.remember(each[step], state, starts[step])
+                    outputs.append(after.unsqueeze(0))
+            else:
+                state = state * (~starts[first]).unsqueeze(1).to(state.dtype)
+                after, state = self._stretch(each[first:last], state)
+                outputs.append(after)
+        together = torch.cat(outputs).flatten(0, 1)
         return self.answer(together, together, state, flat_masks)
+
+    def _stretch(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take steps of the memory in which no episode begins in one call, which costs a fraction of a call a step.
+
+        Args:
+            features: float32 [steps, environments, width].
+            state: float32 [environments, state_width].
+        """
+        memory = self.memory
+        if memory is None:
+            return features, state
+        weights = tuple(memory.parameters())
+        how = (memory.bias, 1, 0.0, torch.is_grad_enabled(), False, False)
+        if isinstance(memory, nn.GRUCell):
+            outputs, after = torch.gru(features, state.unsqueeze(0), weights, *how)
+            return outputs, after[0]
+        hidden, cell = (part.contiguous().unsqueeze(0) for part in state.chunk(2, dim=1))
+        outputs, hidden, cell = torch.lstm(features, (hidden, cell), weights, *how)
+        return outputs, torch.cat([hidden[0], cell[0]], dim=1)
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the weights that only the critic has."""

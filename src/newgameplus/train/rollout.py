@@ -16,8 +16,10 @@ from newgameplus.games.environment_contract import Environments, EpisodeEnd, Ste
 from newgameplus.games.episodes import Episode
 from newgameplus.pretrained.policy import Policy, as_tensors, clip_actions
 from newgameplus.pretrained.policy_network import PolicyAnswer, PolicyNetwork
+from newgameplus.recipe_agent import AgentTrainSettings
 from newgameplus.spaces import Actions, Masks, Observations
 from newgameplus.train.actors import ArrayActor, array_actor, choose_actions, draw_noise
+from newgameplus.train.device import threads_for, using_threads
 
 __all__ = ["Collector", "Rollout", "expert_states"]
 
@@ -293,7 +295,8 @@ def expert_states(
     history, begun = _History(), np.zeros(environments.count, np.int64)
     good: list[Episode] = []
     other: list[Episode] = []
-    with progress.task("playing to remember", count, "steps") as bar:
+    threads = threads_for(network, AgentTrainSettings(), playing=True)
+    with using_threads(threads), progress.task("playing to remember", count, "steps") as bar:
         for step in range(_PATIENCE * count):
             masks = environments.masks()
             actions, state = policy.act(now, state, torch.as_tensor(starts), masks, generator=generator)
