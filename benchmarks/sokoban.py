@@ -1,11 +1,13 @@
 """Sokoban: the tile model fine-tuned on Microban by Todd's definitions, and on 100 to 10,000 levels of Boxoban.
 
     python benchmarks/sokoban.py [--quick] [--out results-sokoban] [--threads 1] [--steps 300] [--samples 100]
+                                 [--rounds 4] [--round-levels 300]
 
-Microban: 100 raw samples (one draft each, no solver) of the fine-tuned model, of the model without training, of the
-same network from random weights, of an n-gram model and of copies; then 100 levels delivered. Boxoban: raw samples that
-can be solved, and bits a tile on held-out levels, by the number of training levels, for the pretrained network and for
-the same from random weights with the same steps. Needs ``scenes/sokoban`` of the measuring data (NGP_DATA).
+Microban: 100 raw samples (one draft each, no solver) of the fine-tuned model (with rounds of self-training, unless
+``--rounds 0``), of the model without training, of the same network from random weights with the same steps and rounds,
+of an n-gram model and of copies; then 100 levels delivered. Boxoban: raw samples that can be solved, and bits a tile on
+held-out levels, by the number of training levels, for the pretrained network and for the same from random weights with
+the same steps. Needs ``scenes/sokoban`` of the measuring data (NGP_DATA).
 
 Everything is kept in ``--out`` as it is done; run again after an interruption and it goes on. Prints the tables of
 docs/benchmarks/sokoban.md, which says how each column is defined.
@@ -182,6 +184,8 @@ def microban_table(rows: Mapping[str, Any]) -> str:
         "novel",
         "undecided",
         "diversity",
+        "KL 2x2",
+        "pushes",
         "samples a level",
         "s a level",
     ]
@@ -197,6 +201,8 @@ def microban_table(rows: Mapping[str, Any]) -> str:
                 number(raw["novelty"]["novel"], 2),
                 number(raw["undecided"], 2),
                 f"{'' if raw['diversity_exact'] else 'at least '}{number(raw['diversity'], 2)}",
+                number(raw["divergence"]["2x2"], 2),
+                number(raw["measures"]["pushes"]["mean"], 1),
                 number(made["samples_per_level"], 2) if made else "",
                 number(raw["seconds_per_level"], 2),
             ]
