@@ -218,7 +218,7 @@ class _Loop:
         settings = self.settings
         warming = update < self.warmup
         rollout = self.collector.collect(np.random.default_rng([*self.seeds, 1, update]))
-        if self.training.fresh and update == 0:
+        if self.training.fresh and update == 0 and self.network.normalizer.parts:
             # Before anything was seen, nothing is normalized; a fresh policy draws much the same either way.
             self._gather(rollout)
             self.collector.answer_again()
