@@ -194,7 +194,7 @@ def test_what_the_verifier_passes_is_made_more_often_afterwards(tmp_path: Path) 
     model = small_model()
     pool: list[Level] = []
 
-    def sample(seed: int, count: int = 80) -> list[Level]:
+    def sample(seed: int, count: int = 120) -> list[Level]:
         sampler = Sampler(model, maps[0])
         drafts = [sampler.draft(4, 12, (seed, number)) for number in range(count)]
         sampler.grow(drafts, 12)
@@ -213,6 +213,6 @@ def test_what_the_verifier_passes_is_made_more_often_afterwards(tmp_path: Path) 
 
     settings = FAST.model_copy(update={"steps": 150, "check_every": 50, "batch_size": 8})
     part = replace(training(tmp_path / "c", settings), train=book(maps), validation=None)
-    self_train(lambda one, told: train_tiles(model.network, one, told), part, SelfTraining(3, 60, 0.5, gather))
+    self_train(lambda one, told: train_tiles(model.network, one, told), part, SelfTraining(4, 100, 0.5, gather))
     assert 0.05 < shares[0] < 0.5
-    assert passed(sample(99)) > shares[0] + 0.15
+    assert passed(sample(99, 200)) > shares[0] + 0.12  # .30 and .55 when this was written
