@@ -57,7 +57,7 @@ def surgery(
     wider: Annotated[str, typer.Option("--wider", help="Layers to widen or add: 'actor=128,128 critic=256'.")] = "",
     memory_width: Annotated[int | None, typer.Option(help="Wider recurrent state.")] = None,
     new_action_probability: Annotated[
-        float, typer.Option(help="Probability that new actions start at, together.")
+        float, typer.Option(help="Mean probability that each new action starts at.")
     ] = 0.01,
     episodes: Annotated[int, typer.Option(help="Episodes to measure the score at step 0 with; 0 measures none.")] = 20,
     plan_only: Annotated[bool, typer.Option("--plan", help="Print the plan; operate on nothing.")] = False,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from newgameplus import progress
+from newgameplus.adapt.surgery_training import load_moments_of, save_moments
 from newgameplus.errors import RunError
 from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES
 from newgameplus.pretrained.policy import Policy, save_policy
@@ -17,7 +19,7 @@ from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe, load_agent_game
 from newgameplus.scenarios.agent_evaluation import AgentResults, evaluate_agents
 from newgameplus.scenarios.agent_start import is_fresh, load_start, retention_of
-from newgameplus.scenarios.agent_training import FINE_TUNED, AgentPlan, AgentTrainer, TrainedPolicy
+from newgameplus.scenarios.agent_training import FINE_TUNED, START_FOLDER, AgentPlan, AgentTrainer, TrainedPolicy
 
 __all__ = ["AGENT_ARMS", "AgentScenario"]
 
@@ -88,7 +90,10 @@ class AgentScenario:
         terms = retention_of(self.recipe, game, policy)
         progress.say(f"1 choose: {policy.name}, {policy.parameters:,} weights")
         if not is_fresh(policy):
-            save_policy(self.run.folder / "start", policy)
+            folder = self.run.folder / START_FOLDER
+            save_policy(folder, policy)
+            before = Path(self.recipe.model.start.removeprefix("run:")) / "model"
+            save_moments(folder, load_moments_of(before))
         return AgentStart(policy, terms)
 
     def adapt(self, start: AgentStart) -> list[AgentPlan]:

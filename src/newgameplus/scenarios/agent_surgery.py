@@ -12,6 +12,7 @@ import numpy as np
 from newgameplus import progress
 from newgameplus.adapt.surgery import SurgeryPlan, SurgeryProof, operate, plan_surgery, prove, write_plan
 from newgameplus.adapt.surgery_proof import TOLERANCE
+from newgameplus.adapt.surgery_training import load_moments_of, save_moments
 from newgameplus.errors import NewGamePlusError, RecipeError
 from newgameplus.evaluate.agent_arms import AgentArm
 from newgameplus.evaluate.agent_evaluation import compare_agents
@@ -144,6 +145,8 @@ def _operate(
     operated.name = f"run:{run.folder}"
     done: dict[str, Any] = {"proof": proof.as_dict(), "proof_text": proof.text(), "run": str(run.folder), "score": None}
     save_policy(run.model_folder, operated)
+    if player.run is not None:
+        save_moments(run.model_folder, load_moments_of(player.run.model_folder), plan)
     write_json(run.folder / "surgery.json", {"plan": plan.as_dict(), "proof": proof.as_dict()})
     if episodes > 0:
         evaluation = _measure(operated, settings, episodes, seed)

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from newgameplus import progress
+from newgameplus.adapt.surgery_training import AfterSurgery, load_moments_of, save_moments
 from newgameplus.errors import RecipeError
 from newgameplus.games.episodes import Episode, StepTable, step_table
 from newgameplus.pretrained.policy import Policy, load_policy, save_policy
@@ -21,11 +24,13 @@ from newgameplus.train.policy_optimization import PolicyTraining, train_policy
 from newgameplus.train.recording import epoch_recorder
 from newgameplus.train.rollout import expert_states
 
-__all__ = ["CLONED", "FINE_TUNED", "AgentPlan", "AgentTrainer", "TrainedPolicy"]
+__all__ = ["CLONED", "FINE_TUNED", "START_FOLDER", "AgentPlan", "AgentTrainer", "TrainedPolicy"]
 
 FINE_TUNED = "fine-tuned"
 CLONED = "cloned"
 """The start after imitating: arms that clone all go on from it."""
+START_FOLDER = "start"
+"""Folder of a run that keeps the policy that it started from."""
 Rows = list[dict[str, Any]]
 
 
@@ -58,6 +63,7 @@ class TrainedPolicy:
         steps: Steps of the game that it learned from.
         seconds: Time that took.
         rows: Its learning curve, as in metrics.jsonl.
+        moments: Of its optimizer, by the names of the weights; empty if it did not play.
     """
 
     plan: AgentPlan
@@ -65,6 +71,7 @@ class TrainedPolicy:
     steps: int = 0
     seconds: float = 0.0
     rows: Rows = field(default_factory=list)
+    moments: dict[str, Tensor] = field(default_factory=dict)
 
 
 class AgentTrainer:
@@ -98,6 +105,8 @@ class AgentTrainer:
         policy.environment = self.recipe.environment.id
         extra = {"start": self.start.name, "arm": plan.name, "retention": [term.model_dump() for term in plan.terms]}
         save_policy(folder, policy, extra)
+        if fine_tuned:
+            save_moments(folder, made.moments)
         self.run.keep_note(f"{plan.name}.trained", {"steps": made.steps, "seconds": round(made.seconds, 3)})
         return made
 
@@ -136,6 +145,7 @@ class AgentTrainer:
     def _play(self, made: TrainedPolicy) -> None:
         plan, policy = made.plan, made.policy
         fresh = plan.fresh or (is_fresh(self.start) and not plan.clones)
+        moments = {} if fresh or plan.clones else load_moments_of(self.run.folder / START_FOLDER)
         training = PolicyTraining(
             plan.name,
             self.recipe.train,
@@ -146,6 +156,7 @@ class AgentTrainer:
             terms=plan.terms,
             states=self._expert_states(policy) if plan.terms else None,
             return_scale=None if fresh else policy.facts.get("return_scale"),
+            surgery=None if fresh else AfterSurgery(policy, moments),
         )
         record = self._record(plan.name)
 
@@ -156,6 +167,8 @@ class AgentTrainer:
 
         result = train_policy(policy.network, self.game.open, training, on_check)
         policy.facts["return_scale"] = dict(result.return_scale)
+        AfterSurgery.finish(policy)
+        made.moments = dict(result.moments)
         made.steps, made.rows = result.steps, result.rows
         made.seconds += result.seconds
 
