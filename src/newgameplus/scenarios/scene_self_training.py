@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from newgameplus import progress
 from newgameplus.evaluate.scene_evaluation import judge
@@ -56,10 +58,16 @@ class SelfMade:
     def __post_init__(self) -> None:
         self.rounds: list[Round] = []
         self._pool: list[tuple[Level, Answer]] = []
-        self._nearest = NearestLevels(self.game.known)
+
+    @cached_property
+    def _nearest(self) -> NearestLevels:
+        return NearestLevels(self.game.known)
+
+    @cached_property
+    def _difficulties(self) -> npt.NDArray[np.float64]:
+        """What is evened out, of the maps that are learned from."""
         maps = [(self.game.levels[n], self.game.answers[n]) for n in self.game.train] if self.game.answers else []
-        hard = [measure(level, [_EVENED], answer)[_EVENED] for level, answer in maps]
-        self._difficulties = np.array(hard, np.float64)
+        return np.array([measure(level, [_EVENED], answer)[_EVENED] for level, answer in maps], np.float64)
 
     def gather(self, number: int) -> list[LevelExample]:
         """Return the verified levels of a round and of those before it as examples, with their mirror images.
