@@ -147,7 +147,11 @@ class Explainer:
     def explain(self, error: ValidationError) -> list[Problem]:
         """Turn pydantic's errors into problems, one for each value that will not do."""
         merged: dict[str, Problem] = {}
-        for detail in error.errors(include_url=False, include_context=False):
+        details = error.errors(include_url=False, include_context=False)
+        places = [self._keys(detail["loc"]) for detail in details]
+        for detail, keys in zip(details, places, strict=True):
+            if any(len(keys) < len(one) and one[: len(keys)] == keys for one in places):
+                continue  # of a choice between types, the one that was meant says more
             problem = self._explain(detail)
             first = merged.get(problem.source)
             if first is not None and " will not do: " in first.message:
@@ -218,14 +222,25 @@ class Explainer:
 
 def section_at(schema: type[BaseModel], keys: Sequence[str]) -> type[BaseModel] | None:
     """Return the section that stands at a key of a schema, or None if a plain value stands there."""
-    section = schema
+    kind: Any = schema
     for key in keys:
-        found = section.model_fields.get(str(key))
-        inner = found.annotation if found is not None else None
-        if typing.get_origin(inner) is not None or not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return None
-        section = inner
-    return section
+        if _is_section(kind):
+            found = kind.model_fields.get(str(key))
+            kind = found.annotation if found is not None else None
+        else:
+            kind = _item(kind) if key.isdecimal() else None
+    return kind if _is_section(kind) else None
+
+
+def _is_section(kind: Any) -> bool:
+    return typing.get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _item(kind: Any) -> Any:
+    """Return the section that the items of a list are, where a list is what may stand there; else None."""
+    if typing.get_origin(kind) in (tuple, list):
+        return next((one for one in typing.get_args(kind) if _is_section(one)), None)
+    return next((found for one in typing.get_args(kind) if (found := _item(one)) is not None), None)
 
 
 def _dotted(keys: Keys) -> str:

@@ -15,7 +15,7 @@ from newgameplus.evaluate.returns import mean_interval, success_interval
 from newgameplus.files import atomic_path
 from newgameplus.games.environment_film import make_rendered
 from newgameplus.games.record.video_writer import video_writer
-from newgameplus.scenarios.agent_play import Handicap, play_episodes
+from newgameplus.scenarios.agent_play import Handicap, check_handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
 from newgameplus.scenarios.agent_strength import LevelChoice, choose_level
 
@@ -63,6 +63,7 @@ def play(
     """
     if episodes < 1:
         raise RecipeError(f"{episodes} episodes", source="--episodes", remedy="play 1 or more")
+    check_handicap(temperature, delay, seed)
     if level is not None and (temperature is not None or delay is not None):
         remedy = "give --level, or --temperature and --delay"
         raise RecipeError("a level says temperature and delay by itself", source="--level", remedy=remedy)

@@ -14,6 +14,7 @@ from newgameplus.errors import RecipeError
 from newgameplus.games.record.environment import EnvironmentRecording, record_environment
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import EnvironmentSettings
+from newgameplus.scenarios.agent_play import check_handicap
 from newgameplus.scenarios.agent_player import open_player
 from newgameplus.spaces import Actions, Masks, Observations
 
@@ -77,6 +78,7 @@ def record_env(
     Raises:
         NewGamePlusError: The game, the policy or the folder cannot be used.
     """
+    check_handicap(temperature, None, seed)
     settings = EnvironmentSettings(id=environment, options=dict(options or {}))
     if policy == KEYBOARD:
         from newgameplus.games.record.keyboard import record_keyboard

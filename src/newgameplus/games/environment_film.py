@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from newgameplus.errors import GameError
 from newgameplus.games.environment_contract import Environments, Step
 from newgameplus.games.environment_making import GameCopy, make_copy
 from newgameplus.games.environment_sync import SyncEnvironments, seed_of
@@ -26,12 +27,19 @@ def make_rendered(settings: EnvironmentSettings) -> RenderedGame:
     """Make one copy of a game that shows pictures.
 
     Raises:
-        GameError: There is no such game, or it cannot be made.
+        GameError: There is no such game, it cannot be made, or it shows no pictures.
         MissingExtraError: A package that it needs is not installed.
     """
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")):
         os.environ["SDL_VIDEODRIVER"] = "dummy"  # else SDL complains that there is no screen, although none is needed
-    return RenderedGame(settings.id, make_copy(settings, render=True))
+    try:
+        copy = make_copy(settings, render=True)
+    except GameError as error:
+        if "render_mode" not in error.message:
+            raise
+        remedy = "let the environment take render_mode='rgb_array', and return a picture from render()"
+        raise GameError(f"{settings.id} shows no pictures", source="environment.id", remedy=remedy) from error
+    return RenderedGame(settings.id, copy)
 
 
 class RenderedGame:

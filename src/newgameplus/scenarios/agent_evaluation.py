@@ -21,7 +21,7 @@ from newgameplus.pretrained.policy_spaces import space_differences
 from newgameplus.recipe_agent import EnvironmentSettings, RetentionTerm
 from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe, settings_for
-from newgameplus.scenarios.agent_play import Handicap, play_episodes
+from newgameplus.scenarios.agent_play import Handicap, check_handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, unfit
 from newgameplus.scenarios.agent_report import film_policies, write_report_of
 from newgameplus.scenarios.agent_strength import strength_table
@@ -190,6 +190,7 @@ def evaluate_agent_run(
     recipe = agent_recipe(run)
     if episodes is not None and episodes < 1:
         raise RunError(f"{episodes} episodes", source=f"--episodes {episodes}", remedy="play 1 or more")
+    check_handicap(None, None, seed)
     policies = {FINE_TUNED: load_policy(run.model_folder)}
     if (run.folder / "start" / "card.json").is_file():
         policies["start"] = load_policy(run.folder / "start")

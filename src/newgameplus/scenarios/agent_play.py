@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from newgameplus import progress
-from newgameplus.errors import GameError
+from newgameplus.errors import GameError, Problem, RecipeError, raise_problems
 from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.games.environment_contract import Environments, EpisodeEnd
 from newgameplus.games.environment_sync import seed_of
@@ -18,7 +19,7 @@ from newgameplus.pretrained.policy import Policy
 from newgameplus.spaces import Actions, ActionSpec, Masks, Observations
 from newgameplus.train.device import using_threads
 
-__all__ = ["FULL_STRENGTH", "Handicap", "play_episodes"]
+__all__ = ["FULL_STRENGTH", "Handicap", "check_handicap", "play_episodes"]
 
 _LONGEST = 200_000
 
@@ -36,6 +37,23 @@ class Handicap:
     temperature: float = 1.0
     delay: int = 0
     randomness: float = 0.0
+
+
+def check_handicap(temperature: float | None, delay: int | None, seed: int | None = None) -> None:
+    """Refuse what nobody can play with, before a game is opened.
+
+    Raises:
+        RecipeError: A value is out of range.
+    """
+    problems = []
+    if temperature is not None and not 0.0 <= temperature < math.inf:
+        told = "give 0 (always the likeliest action) or more; 1 is as it learned"
+        problems.append(Problem(f"a temperature of {temperature:g}", "--temperature", told))
+    if delay is not None and delay < 0:
+        problems.append(Problem(f"{delay} steps late", "--delay", "give 0 or more steps"))
+    if seed is not None and not 0 <= seed < 2**32:
+        problems.append(Problem(f"seed {seed}", "--seed", f"give a whole number from 0 to {2**32 - 1}"))
+    raise_problems(problems, RecipeError, "options cannot be used")
 
 
 FULL_STRENGTH = Handicap()

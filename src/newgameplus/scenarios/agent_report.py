@@ -57,7 +57,7 @@ def film_policies(
                 with make_rendered(settings_for(settings, game)) as rendered:
                     films.append(_film(title, policy, rendered, seed))
             except NewGamePlusError as error:
-                progress.say(f"note: no pictures of {game}: {error.message}")
+                progress.say(f"note: no film of it: {error.message}")
                 break
     return films
 

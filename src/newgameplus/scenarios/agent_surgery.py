@@ -45,7 +45,7 @@ def parse_widths(text: str) -> dict[str, list[int]]:
     found = {}
     for piece in text.split():
         name, equals, numbers = piece.partition("=")
-        if not equals or not all(number.isdecimal() for number in numbers.split(",")):
+        if not name or not equals or not all(number.isdecimal() for number in numbers.split(",")):
             remedy = "write NAME=WIDTH,WIDTH, such as actor=128,128"
             raise RecipeError(f"{piece!r} is no width", source="--wider", remedy=remedy)
         found[name] = [int(number) for number in numbers.split(",")]
@@ -94,6 +94,8 @@ def operate_on(
         SurgeryError: The map cannot be read, or the policy would not be the same although nothing forbids it.
         NewGamePlusError: The policy or the game cannot be opened.
     """
+    if episodes < 0:
+        raise RecipeError(f"{episodes} episodes", source="--episodes", remedy="give 0 (measure none) or more")
     player = open_player(name, None if Path(name.removeprefix("run:")).is_dir() else env)
     settings = settings_for(player.settings, env, options)
     with make_environments(settings, count=1) as opened:
