@@ -60,6 +60,10 @@ class AgentScenario:
 
     def load(self) -> AgentGame:
         """Open the game, read the demonstrations, and see that both are what the run began with."""
+        if (self.run.folder / "surgery.json").is_file():
+            message = "this policy was made by surgery: there is no training to resume, and nothing is overwritten"
+            remedy = f"train from it into a folder of its own: ngp fit RECIPE --from run:{self.run.quoted}"
+            raise RunError(message, source=str(self.run.folder), remedy=remedy)
         before = self.run.note("data")
         settings = json.loads(json.dumps(recipe_settings(self.recipe)))
         if before is not None:

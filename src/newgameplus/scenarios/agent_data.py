@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from newgameplus.adapt.surgery import describe_differences, suggest_maps
-from newgameplus.errors import DataError, RunError
+from newgameplus.errors import DataError, GameError, RunError
 from newgameplus.files import digest_bytes
 from newgameplus.games.demonstrations import OtherSpacesError, load_demonstrations, split_demonstrations
 from newgameplus.games.environment_contract import Environments
 from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
+from newgameplus.pretrained.policy_spaces import space_differences
 from newgameplus.recipe_agent import AgentRecipe, EnvironmentSettings
 from newgameplus.run import Run
 from newgameplus.spaces import ActionSpec, ObservationPart, ObservationSpec
@@ -76,6 +77,7 @@ class AgentGame:
         learned: Demonstrations to learn from; None without any.
         held_out: Demonstrations to measure agreement on; None without any.
         notes: What a user should know.
+        unplayed: Those of the notes that are about other games which cannot be played.
     """
 
     settings: EnvironmentSettings
@@ -84,6 +86,7 @@ class AgentGame:
     learned: Demonstrations | None = None
     held_out: Demonstrations | None = None
     notes: list[str] = field(default_factory=list)
+    unplayed: list[str] = field(default_factory=list)
 
     def open(self, game: str | None = None, count: int | None = None) -> Environments:
         """Open copies of the game, or of another one; to be closed again."""
@@ -119,6 +122,8 @@ def load_agent_game(recipe: AgentRecipe) -> AgentGame:
     """
     with make_environments(recipe.environment, count=1) as environments:
         game = AgentGame(recipe.environment, environments.observations, environments.actions)
+    game.unplayed = _of_others(recipe.environment, game)
+    game.notes += game.unplayed
     if recipe.data.path is None:
         return game
     demonstrations = _read(recipe, game)
@@ -128,6 +133,21 @@ def load_agent_game(recipe: AgentRecipe) -> AgentGame:
         remedy = "record more episodes, or lower data.test"
         raise DataError("no demonstration is left to learn from", source=recipe.data.path, remedy=remedy)
     return game
+
+
+def _of_others(settings: EnvironmentSettings, game: AgentGame) -> list[str]:
+    """Open the other games once, before hours of training, and say which of them a policy of this one cannot play."""
+    notes, mine = [], (game.observations, game.actions)
+    for other in settings.others:
+        try:
+            with make_environments(settings_for(settings, other), count=1) as opened:
+                differences = space_differences(mine, (opened.observations, opened.actions))
+        except GameError as error:
+            remedy = error.problems[0].remedy
+            raise GameError(f"{other}: {error.message}", source="environment.others", remedy=remedy) from error
+        if differences:
+            notes.append(f"{other} cannot be played: {differences[0].message}")
+    return notes
 
 
 def _few_copies(left_out: Sequence[str]) -> list[str]:

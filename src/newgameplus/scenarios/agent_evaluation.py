@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from newgameplus import progress
-from newgameplus.errors import NewGamePlusError, RunError
+from newgameplus.errors import DataError, NewGamePlusError, RunError
 from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES, AgentArm, Agreement, CurveSummary, PlayedEpisodes
 from newgameplus.evaluate.agent_evaluation import compare_agents
 from newgameplus.files import write_json
@@ -57,7 +57,7 @@ class AgentResults:
 def evaluate_agents(results: AgentResults) -> dict[str, Any]:
     """Let every policy play, and write ``evaluation.json`` and ``report.html``."""
     run, recipe = results.run, agent_recipe(results.run)
-    games, notes = _playable(results.trained[0].policy, recipe.environment)
+    games = _playable(results.trained[0].policy, recipe.environment)
     arms = [_arm(results, one, games) for one in results.trained]
     play = _Playing(run, recipe.environment, recipe.evaluate.episodes, recipe.seed + _SEED)
     evaluation = compare_agents(
@@ -65,7 +65,7 @@ def evaluate_agents(results: AgentResults) -> dict[str, Any]:
         recipe.environment.id,
         random={game: play.kept("random", None, game) for game in games},
         skipped=results.skipped,
-        notes=[*results.game.notes, *notes],
+        notes=results.game.notes,
         resamples=recipe.evaluate.resamples,
         level=recipe.evaluate.level,
         seed=recipe.seed,
@@ -77,25 +77,24 @@ def evaluate_agents(results: AgentResults) -> dict[str, Any]:
     evaluation["start"] = results.trained[0].policy.name
     if recipe.evaluate.levels:
         player = Player(str(run.folder), results.trained[0].policy, recipe.environment, run)
-        evaluation["strength"] = strength_table(player, recipe.evaluate.levels)
+        try:
+            evaluation["strength"] = strength_table(player, recipe.evaluate.levels)
+        except DataError as error:  # a policy that is not better than random play has no levels in between
+            evaluation["notes"].append(f"levels of strength were not measured: {error.message}")
     shown = {AGENT_ARM_TITLES.get(one.plan.name, one.plan.name): one.policy for one in results.trained}
     write_report_of(run, evaluation, film_policies(shown, recipe.environment, games, recipe.seed + 2 * _SEED))
     write_json(run.folder / "evaluation.json", json.loads(json.dumps(evaluation)))
     return evaluation
 
 
-def _playable(policy: Policy, settings: EnvironmentSettings) -> tuple[list[str], list[str]]:
-    """Return the games that a policy can play, and what to say about the others."""
-    games, notes = [settings.id], []
-    for other in settings.others:
+def _playable(policy: Policy, settings: EnvironmentSettings) -> list[str]:
+    """Return the games that a policy can play, its own first; the game's notes say which it cannot."""
+    games, mine = [settings.id], (policy.shape.observations, policy.shape.actions)
+    for other in dict.fromkeys(settings.others):
         with make_environments(settings_for(settings, other), count=1) as opened:
-            mine = policy.shape.observations, policy.shape.actions
-            differences = space_differences(mine, (opened.observations, opened.actions))
-        if differences:
-            notes.append(f"{other} was not played: {differences[0].message}")
-        else:
-            games.append(other)
-    return games, notes
+            if not space_differences(mine, (opened.observations, opened.actions)) and other not in games:
+                games.append(other)
+    return games
 
 
 @dataclass(eq=False)

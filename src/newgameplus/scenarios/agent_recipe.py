@@ -160,6 +160,7 @@ def check_agent(recipe: AgentRecipe) -> tuple[list[Problem], dict[str, Any]]:
         game = load_agent_game(recipe)
     except NewGamePlusError as error:
         return _all_of(error), plan
+    plan["notes"] += game.unplayed
     parts = [note.rpartition(": ") for note in (game.learned.left_out if game.learned else ())]
     plan["left_out"] = [{"message": message, "source": source, "remedy": ""} for source, _, message in parts]
     try:

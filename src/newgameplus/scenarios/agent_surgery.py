@@ -119,7 +119,7 @@ def operate_on(
         with run.working():
             write_plan(run.folder / "surgery.json", plan)
             return done | _operate(run, player, settings, plan, episodes, seed)
-    except NewGamePlusError:
+    except (NewGamePlusError, KeyboardInterrupt):
         (run.folder / "surgery.json").unlink(missing_ok=True)
         run.discard_if_unused()
         raise
