@@ -13,10 +13,12 @@ from tests.agent_runs import ARENA, agent_run, arms_of, evaluation_of
 
 from newgameplus.deploy.playing import play
 from newgameplus.errors import NewGamePlusError, RecipeError, RunError, SurgeryError
+from newgameplus.finetune import resume
 from newgameplus.games.toy_arena import FIRST_ACTIONS, FIRST_FEATURES
 from newgameplus.games.toy_environments import register
 from newgameplus.pretrained.policy import load_policy
 from newgameplus.run import Run
+from newgameplus.scenarios import agent_surgery
 from newgameplus.scenarios.agent_player import open_player
 from newgameplus.scenarios.agent_surgery import operate_on, parse_widths
 
@@ -50,8 +52,6 @@ def test_more_features_in_any_order_play_the_same(old: Run, tmp_path: Path, feat
 
 def evaluation_seed(folder: Path) -> int:
     """Return the seed that episodes at step 0 begin with."""
-    from newgameplus.scenarios import agent_surgery
-
     assert (folder / "evaluation.json").is_file()
     return agent_surgery._SEED
 
@@ -174,6 +174,29 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_folder(
         operate_on(str(old.folder), tmp_path / "new", **{"episodes": 0, **settings})
     assert all(problem.remedy for problem in caught.value.problems)
     assert not (tmp_path / "new").exists()
+
+
+def test_an_operated_policy_is_never_trained_over_by_a_resume(old: Run, tmp_path: Path) -> None:
+    operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=0)
+    before = (tmp_path / "new" / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match="made by surgery") as caught:
+        resume(tmp_path / "new")
+    assert f"--from run:{tmp_path / 'new'}" in caught.value.remedy
+    assert (tmp_path / "new" / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_an_operation_that_is_stopped_can_be_started_again(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(agent_surgery, "prove", stop)
+        with pytest.raises(KeyboardInterrupt):
+            operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=0)
+    assert not (tmp_path / "new").exists()
+    assert operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=0)["run"]
 
 
 def test_a_folder_that_is_taken_is_refused(old: Run) -> None:
