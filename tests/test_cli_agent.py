@@ -222,6 +222,9 @@ def test_record_by_a_run(run: Path, tmp_path: Path) -> None:
     text = text_of("record", "env", "--env", ARENA, "--policy", run, "--episodes", 2, "--out", tmp_path / "demos")
     assert "2 episodes" in text
     assert "ngp init agent" in text
+    words = ("--option", "features=[hp, mana]", "--episodes", 1, "--out", tmp_path / "my demos")
+    text = text_of("record", "env", "--env", ARENA, *words)
+    assert f"--option 'features=[\"hp\", \"mana\"]' --demos '{tmp_path / 'my demos'}'" in text
     before = files_of(tmp_path / "demos")
     assert ngp("record", "env", "--env", ARENA, "--out", tmp_path / "demos").error["remedy"]
     assert files_of(tmp_path / "demos") == before

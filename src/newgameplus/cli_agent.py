@@ -99,10 +99,11 @@ def record_env(
         from newgameplus import verbs
         from newgameplus.cli_agent_text import read_options, recording_text
 
+        options = read_options(option)
         made = verbs.record_env(
-            env, out, policy=policy, options=read_options(option), episodes=episodes, seed=seed,
+            env, out, policy=policy, options=options, episodes=episodes, seed=seed,
             success_only=success_only, temperature=temperature, keys=keys,
         )  # fmt: skip
-        return made, recording_text(made)
+        return made, recording_text(made, options)
 
     answer("record", as_json, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,16 +72,28 @@ def surgery_text(done: Mapping[str, Any]) -> str:
         score = done["score"]
         lines += ["", f"return at step 0: {score['value']:.4g} ({score['low']:.4g} to {score['high']:.4g})"]
     if done.get("run"):
-        lines += ["", f"run folder: {done['run']}", f"next: ngp fit recipe.yaml --from run:{done['run']}"]
+        lines += [
+            "",
+            f"run folder: {done['run']}",
+            f"next: ngp fit recipe.yaml --from {shlex.quote('run:' + done['run'])}",
+        ]
     return "\n".join(lines)
 
 
-def recording_text(made: Mapping[str, Any]) -> str:
-    """Return what a recording holds."""
+def recording_text(made: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> str:
+    """Return what a recording holds.
+
+    Args:
+        made: What recording gave.
+        options: Those of the game, for the command that goes on from here.
+    """
+    from newgameplus.scenarios.agent_data import option_words
+
     told = [f"{made['episodes']} episodes, {made['steps']:,} steps in {made['folder']}"]
     low, high, mean = (made["returns"][name] for name in ("low", "high", "mean"))
     told.append(f"returns {low:.4g} to {high:.4g}, mean {mean:.4g}")
     if made.get("successes") is not None:
         told.append(f"{made['successes']} of {made['episodes']} reached the goal")
-    told.append(f"next: ngp init agent --env {made['environment']} --demos {made['folder']} > recipe.yaml")
+    words = ["--env", made["environment"], *option_words(options or {}), "--demos", made["folder"]]
+    told.append(f"next: ngp init agent {shlex.join(words)} > recipe.yaml")
     return "\n".join(told)

@@ -130,6 +130,8 @@ def test_a_policy_of_stable_baselines3_needs_its_game_named(tmp_path: Path) -> N
         ({"temperature": float("nan")}, "--temperature"),
         ({"delay": -1}, "--delay"),
         ({"seed": -1}, "--seed"),
+        ({"video": "out.txt"}, "--video"),
+        ({"video": "folder/"}, "--video"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(run: Run, settings: dict[str, Any], source: str) -> None:

@@ -185,16 +185,17 @@ def test_an_operated_policy_is_never_trained_over_by_a_resume(old: Run, tmp_path
     assert (tmp_path / "new" / "model" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("where", ["prove", "_measure"])
 def test_an_operation_that_is_stopped_can_be_started_again(
-    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(agent_surgery, "prove", stop)
+        patched.setattr(agent_surgery, where, stop)
         with pytest.raises(KeyboardInterrupt):
-            operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=0)
+            operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=2)
     assert not (tmp_path / "new").exists()
     assert operate_on(str(old.folder), tmp_path / "new", wider="actor=32", episodes=0)["run"]
 

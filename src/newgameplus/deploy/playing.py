@@ -67,6 +67,9 @@ def play(
     if level is not None and (temperature is not None or delay is not None):
         remedy = "give --level, or --temperature and --delay"
         raise RecipeError("a level says temperature and delay by itself", source="--level", remedy=remedy)
+    if video is not None and Path(video).suffix.lower() != ".mp4":
+        remedy = "give it a name that ends with .mp4"
+        raise RecipeError(f"{Path(video).name!r} is no name of a video", source="--video", remedy=remedy)
     if video is not None and Path(video).exists():
         raise RunError("this file exists, and nothing is overwritten", source=str(video), remedy="choose another name")
     player = open_player(policy, env, options)

@@ -27,6 +27,7 @@ __all__ = [
     "agent_recipe",
     "load_agent_game",
     "of_other_spaces",
+    "option_words",
     "settings_for",
     "spaces_text",
     "surgery_command",
@@ -158,6 +159,12 @@ def _few_copies(left_out: Sequence[str]) -> list[str]:
     return [*kept, f"left out: {len(more):,} more episodes that are copies of others"] if more else kept
 
 
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return options of a game as they are given on the command line."""
+    told = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+    return [word for key, value in told.items() for word in ("--option", f"{key}={value}")]
+
+
 def surgery_command(name: str, settings: EnvironmentSettings, old: Spaces, new: Spaces) -> str:
     """Return the command that fits a policy to other spaces; what it maps may be a guess, to be put right.
 
@@ -167,9 +174,7 @@ def surgery_command(name: str, settings: EnvironmentSettings, old: Spaces, new: 
         old: What the policy sees and does.
         new: What is seen and done in the game.
     """
-    words = [name, "--env", settings.id]
-    for key, value in settings.options.items():
-        words += ["--option", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    words = [name, "--env", settings.id, *option_words(settings.options)]
     maps = zip(("--map-obs", "--map-actions"), suggest_maps(*old, *new), strict=True)
     words += [word for option, told in maps if told for word in (option, told)]
     return f"ngp surgery {shlex.join([*words, '--out'])} PATCHED"

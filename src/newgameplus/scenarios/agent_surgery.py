@@ -146,12 +146,13 @@ def _operate(
     operated.facts["proof"] = proof.as_dict()
     operated.name = f"run:{run.folder}"
     done: dict[str, Any] = {"proof": proof.as_dict(), "proof_text": proof.text(), "run": str(run.folder), "score": None}
+    # Measured before anything is kept, so that who is interrupted can begin anew.
+    evaluation = _measure(operated, settings, episodes, seed) if episodes > 0 else None
     save_policy(run.model_folder, operated)
     if player.run is not None:
         save_moments(run.model_folder, load_moments_of(player.run.model_folder), plan)
     write_json(run.folder / "surgery.json", {"plan": plan.as_dict(), "proof": proof.as_dict()})
-    if episodes > 0:
-        evaluation = _measure(operated, settings, episodes, seed)
+    if evaluation is not None:
         evaluation["surgery"] = _shown(plan, proof)
         done["score"] = evaluation["arms"][0]["games"][evaluation["game"]]["mean"]
         write_report_of(run, evaluation)
