@@ -63,6 +63,8 @@ def fit(
         return _carry_on(run)
     except NewGamePlusError:
         run.discard_if_unused()  # so that the same command works once what is wrong is put right
+        if (run.folder / "recipe.yaml").is_file():
+            progress.say(f"what was done is kept; once the cause is mended, go on with: ngp resume {run.quoted}")
         raise
 
 
