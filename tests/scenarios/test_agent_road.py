@@ -146,6 +146,25 @@ def test_a_fit_from_a_run_keeps_its_start_and_says_what_was_forgotten(
     assert card["facts"]["start"] == f"run:{scratch.folder}"
 
 
+def test_what_was_forgotten_is_measured_in_the_game_that_the_start_was_made_for(scratch: Run, tmp_path: Path) -> None:
+    (tmp_path / "patched.py").write_text(
+        "from newgameplus.games.toy_arena import Arena\n\ndef game(): return Arena(rules={'enemy_damage': 60.0})\n"
+    )
+    new = f"{tmp_path / 'patched.py'}:game"
+    environment = {"id": new, "count": 8, "others": [ARENA]}
+    terms = [{"kind": "kickstarting", "schedule": "linear"}, {"kind": "l2-sp"}, {"kind": "ewc"}, {"kind": "memory"}]
+    run = agent_run(
+        tmp_path, "run", start=f"run:{scratch.folder}", environment=environment, retention={"terms": terms}
+    )  # fmt: skip
+    evaluation = evaluation_of(run)
+    assert evaluation["games"] == [new, ARENA]
+    assert {row["name"] for row in evaluation["forgetting"]["rows"]} == set(arms_of(run))
+    assert all(ARENA in row["games"] for row in evaluation["forgetting"]["rows"])
+    assert [term["kind"] for term in evaluation["retention"]["terms"]] == [term["kind"] for term in terms]
+    again = evaluate(run, episodes=3)
+    assert again["games"] == [new, ARENA]
+
+
 def test_a_fit_from_a_policy_of_stable_baselines3(tmp_path: Path) -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     gym = pytest.importorskip("gymnasium")
@@ -598,7 +617,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_game_that_fails_in_the_middle_loses_nothing(how: str, tmp_path: Path) -> None:
+def test_a_game_that_fails_in_the_middle_loses_nothing(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     environment = fragile(tmp_path, BROKEN[how]) | {"vectorize": "sync"}
     quick: dict[str, Any] = {
         "environment": environment,
@@ -613,6 +634,7 @@ def test_a_game_that_fails_in_the_middle_loses_nothing(how: str, tmp_path: Path)
         agent_run(tmp_path, "run", **quick)
     assert "fragile.py" in str(caught.value)
     assert list((tmp_path / "run" / "checkpoints").glob("fine-tuned*"))
+    assert f"ngp resume {tmp_path / 'run'}" in capsys.readouterr().err
     (tmp_path / "bad").unlink()
     run = resume(tmp_path / "run")
     weights = "model/model.safetensors"
