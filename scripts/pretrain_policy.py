@@ -44,7 +44,7 @@ GAMES = (
     "MiniGrid-SimpleCrossingS9N2-v0",
     "MiniGrid-LavaCrossingS9N1-v0",
 )
-HELD_OUT = ("MiniGrid-DoorKey-8x8-v0", "MiniGrid-UnlockPickup-v0", "MiniGrid-LavaCrossingS9N2-v0")
+HELD_OUT = ("MiniGrid-Unlock-v0", "MiniGrid-UnlockPickup-v0", "MiniGrid-DoorKey-8x8-v0", "MiniGrid-LavaCrossingS9N2-v0")
 PARTS = ("direction", "image")
 
 
@@ -129,7 +129,8 @@ def _publish(run: Run, target: Path, seed: int) -> None:
     }
     save_policy(target, Policy("bundled:minigrid", policy.network, GAMES[1], facts))
     log = ROOT / "scripts" / "pretrain_policy.log.jsonl"
-    log.write_text("".join(json.dumps(row) + "\n" for row in run.metrics()), encoding="utf-8")
+    kept = ({key: value for key, value in row.items() if key not in ("totals", "successes")} for row in run.metrics())
+    log.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     print(agent_table(evaluation))
 
 
