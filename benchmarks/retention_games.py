@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from newgameplus.games.environment_making import find_spec
+
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
-CONTROLS = {"plain": (0, 1, 2, 3), "mirrored": (1, 0, 3, 2), "turned": (3, 2, 0, 1)}
+CONTROLS = {"plain": (0, 1, 2, 3), "mirrored": (1, 0, 3, 2), "turned": (3, 2, 0, 1), "back": (2, 3, 1, 0)}
 """What each of up, down, left and right really does."""
 SIDE, SIGHT = 7, 3
 WALL, HAZARD, EXIT = range(3)
@@ -30,16 +32,23 @@ class Expedition(gymnasium.Env[npt.NDArray[np.float32], int]):
     Args:
         rooms: Controls of each room, see :data:`CONTROLS`.
         start: Room to begin in.
-        hazards: Hazards in each room.
+        hazards: Hazards in the last room.
+        others: Hazards in each room before it.
         limit: Most steps of an episode.
     """
 
     action_names = ("up", "down", "left", "right")
 
     def __init__(
-        self, rooms: tuple[str, ...] = ("mirrored", "plain"), start: int = 0, hazards: int = 8, limit: int = 80
+        self,
+        rooms: tuple[str, ...] = ("turned", "plain"),
+        start: int = 0,
+        hazards: int = 8,
+        others: int = 2,
+        limit: int = 60,
     ) -> None:
-        self.rooms, self.start, self.hazards, self.limit = tuple(rooms), start, hazards, limit
+        self.rooms, self.start, self.limit = tuple(rooms), start, limit
+        self.hazards = (others,) * (len(self.rooms) - 1) + (hazards,)
         width = (2 * SIGHT + 1) ** 2 * 3 + 2 + len(self.rooms)
         self.observation_space = spaces.Box(-1.0, 1.0, (width,), np.float32)
         self.action_space = spaces.Discrete(4)
@@ -57,7 +66,7 @@ class Expedition(gymnasium.Env[npt.NDArray[np.float32], int]):
         """Draw a room that can be crossed: where to begin, the exit, and hazards."""
         while True:
             cells = self.np_random.permutation(SIDE * SIDE)
-            places = [divmod(int(cell), SIDE) for cell in cells[: self.hazards + 2]]
+            places = [divmod(int(cell), SIDE) for cell in cells[: self.hazards[self.room] + 2]]
             self.place, self.exit, dangers = places[0], places[1], set(places[2:])
             far = abs(self.place[0] - self.exit[0]) + abs(self.place[1] - self.exit[1])
             if far >= SIDE - 2 and shortest(self.place, self.exit, dangers) is not None:
@@ -136,22 +145,26 @@ def shortest(
 
 def expedition(**options: Any) -> Expedition:
     """Make an :class:`Expedition`; for ``environment.id: retention_games.py:expedition``."""
-    options["rooms"] = tuple(options.get("rooms", ("mirrored", "plain")))
+    options["rooms"] = tuple(options.get("rooms", ("turned", "plain")))
     return Expedition(**options)
 
 
-class UpsideDown(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """A game of MinAtar turned on its head, as a patch could do it: same channels, rows in the other order."""
+class UpsideDown(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Breakout of MinAtar turned on its head, and left for right: same channels, same actions."""
 
-    def observation(self, observation: Any) -> Any:
-        """Return the observation with its rows in the other order."""
-        return np.ascontiguousarray(observation[::-1])
+    SWAPPED = (0, 2, 1)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin."""
+        seen, info = self.env.reset(seed=seed, options=options)
+        return np.ascontiguousarray(seen[::-1]), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Play on, with left for right."""
+        seen, reward, over, cut, info = self.env.step(self.SWAPPED[int(action)])
+        return np.ascontiguousarray(seen[::-1]), reward, over, cut, info
 
 
 def upside_down(game: str = "MinAtar/Breakout-v1") -> gymnasium.Env[Any, Any]:
     """Make a patched game of MinAtar."""
-    import minatar.gym
-
-    if game not in gymnasium.registry:
-        minatar.gym.register_envs()
-    return UpsideDown(gymnasium.make(game))
+    return UpsideDown(gymnasium.make(find_spec(game), max_episode_steps=1000))

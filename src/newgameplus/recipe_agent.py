@@ -212,7 +212,8 @@ class RetentionSettings(Strict):
     """Terms, which add up; an empty list is plain fine-tuning. ``auto`` goes by what there is: ``cloning`` on expert
     states, and nothing for a fresh start without demonstrations."""
     states: Count = 10_000
-    """Expert states to keep: of the demonstrations, or else of the start policy's play in the game it was made for."""
+    """Expert states to keep: of the demonstrations, or else of the start policy's play in the game that it was made for
+    and in ``environment.others``."""
 
 
 class AgentEvaluateSettings(Strict):

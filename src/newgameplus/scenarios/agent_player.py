@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,24 @@ def open_player(name: str | Path, environment: str | None = None, options: Mappi
         run = Run.open(folder)
         settings = settings_for(agent_recipe(run).environment, environment, options)
         return Player(str(folder), load_policy(run.model_folder), settings, run)
-    request = PolicyRequest()
+    request = PolicyRequest(source_key="policy")
     if environment is not None:
         asked = EnvironmentSettings(id=environment, options=dict(options or {}))
         with make_environments(asked, count=1) as opened:
-            request = PolicyRequest(opened.observations, opened.actions, environment=environment)
+            request = replace(
+                request, observations=opened.observations, actions=opened.actions, environment=environment
+            )
     policy = load_policy_source(text, request)
     game = environment or policy.environment
     if not game:
         remedy = "name it: --env ID"
         raise RecipeError(f"it is not known which game {text} plays", source="--env", remedy=remedy)
-    return Player(text, policy, EnvironmentSettings(id=game, options=dict(options or {})))
+    settings = EnvironmentSettings(id=game, options=dict(options or {}), parts=_known_parts(policy, request))
+    return Player(text, policy, settings)
+
+
+def _known_parts(policy: Policy, request: PolicyRequest) -> tuple[str, ...]:
+    """Return the parts that a policy sees if the game shows those and more; none, which means all, otherwise."""
+    mine, theirs = policy.shape.observations.names, request.observations
+    shown = () if theirs is None else theirs.names
+    return tuple(mine) if set(mine) < set(shown) else ()

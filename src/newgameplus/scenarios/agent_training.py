@@ -14,6 +14,7 @@ from newgameplus.adapt.surgery_training import AfterSurgery, load_moments_of, sa
 from newgameplus.errors import RecipeError
 from newgameplus.games.episodes import Episode, StepTable, step_table
 from newgameplus.pretrained.policy import Policy, load_policy, save_policy
+from newgameplus.pretrained.policy_spaces import space_differences
 from newgameplus.recipe_agent import RetentionTerm
 from newgameplus.run import Run
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe
@@ -198,14 +199,26 @@ class AgentTrainer:
         wanted = self.recipe.retention.states
         if self.game.learned is not None:
             return _up_to(list(self.game.learned.episodes), wanted)
-        name = self.start.environment or (self.recipe.environment.others or ("",))[0]
-        if not name:
-            remedy = "name the game that it can play: environment.others, or give demonstrations: data.path"
+        games = list(dict.fromkeys([*self.recipe.environment.others, self.start.environment]))
+        games = [game for game in games if game and game != self.recipe.environment.id] or [self.start.environment]
+        if not games[0]:
+            remedy = "name the games that it can play: environment.others, or give demonstrations: data.path"
             message = f"it is not known which game {self.start.name} was made for"
             raise RecipeError(message, source="retention.terms", remedy=remedy)
-        progress.say(f"remembering: {self.start.name} plays {name}, {wanted:,} steps to hold on to")
-        with self.game.open(name) as environments:
-            return expert_states(policy.network, environments, wanted, self.recipe.seed)
+        progress.say(f"remembering: {self.start.name} plays {', '.join(games)}; {wanted:,} steps to hold on to")
+        episodes: list[Episode] = []
+        for number, game in enumerate(games):
+            with self.game.open(game) as environments:
+                mine = policy.shape.observations, policy.shape.actions
+                if differences := space_differences(mine, (environments.observations, environments.actions)):
+                    progress.say(f"note: it cannot play {game}: {differences[0].message}")
+                    continue
+                share = -(-wanted // len(games))
+                episodes += expert_states(policy.network, environments, share, self.recipe.seed + number)
+        if not episodes:  # no older game is left that it can play: what it does in this one is what there is to keep
+            with self.game.open() as environments:
+                episodes = expert_states(policy.network, environments, wanted, self.recipe.seed)
+        return episodes
 
 
 def _up_to(episodes: list[Episode], steps: int) -> list[Episode]:
