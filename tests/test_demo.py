@@ -12,6 +12,7 @@ from PIL import Image
 
 from newgameplus import cli_text, demo_scenes
 from newgameplus import demo as demo_module
+from newgameplus.demo_agent import agent_recipe_text
 from newgameplus.demo_scenes import MAPS, STYLE, deliver_levels, scene_recipe_text, write_maps
 from newgameplus.errors import DataError
 from newgameplus.files import write_json
@@ -19,7 +20,8 @@ from newgameplus.games.formats import read_documents
 from newgameplus.games.rules import open_rules
 from newgameplus.games.rules.contract import Budget
 from newgameplus.games.stacking import stack
-from newgameplus.recipe import AnyRecipe, SceneRecipe, parse_recipe
+from newgameplus.pretrained.policy_sources import load_policy_source
+from newgameplus.recipe import AgentRecipe, AnyRecipe, SceneRecipe, parse_recipe
 from newgameplus.run import Run
 
 
@@ -122,24 +124,27 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return own
 
 
-FIRST = ["record", "fit demo-1", "fit scenes-1", "generate scenes-1"]
+FIRST = ["record", "fit demo-1", "fit scenes-1", "generate scenes-1", "fit agent-1"]
 
 
-def test_both_chapters_are_played_and_then_new_ones_beside_them(stage: Stage, tmp_path: Path) -> None:
+def test_all_chapters_are_played_and_then_new_ones_beside_them(stage: Stage, tmp_path: Path) -> None:
     played = demo_module.demo(tmp_path)
     assert stage.played == FIRST
     assert (played.behavior.name, played.scenes.name, played.levels) == ("demo-1", "scenes-1", {"asked": 3})
+    assert played.agent.name == "agent-1"
     stage.played.clear()
     assert demo_module.demo(tmp_path).scenes.name == "scenes-2"
-    assert stage.played == ["record", "fit demo-2", "fit scenes-2", "generate scenes-2"]
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["demo-1", "demo-2", "scenes-1", "scenes-2"]
+    assert stage.played == ["record", "fit demo-2", "fit scenes-2", "generate scenes-2", "fit agent-2"]
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["agent-1", "agent-2", "demo-1", "demo-2", "scenes-1", "scenes-2"]
 
 
 @pytest.mark.parametrize(
     ("chapter", "again"),
     [
-        ("demo", ["resume demo-1", "fit scenes-1", "generate scenes-1"]),
-        ("scenes", ["resume scenes-1", "generate scenes-1"]),
+        ("demo", ["resume demo-1", "fit scenes-1", "generate scenes-1", "fit agent-1"]),
+        ("scenes", ["resume scenes-1", "generate scenes-1", "fit agent-1"]),
+        ("agent", ["resume agent-1"]),
     ],
 )
 def test_an_interrupted_chapter_goes_on_and_a_finished_one_is_not_played_again(
@@ -154,12 +159,12 @@ def test_an_interrupted_chapter_goes_on_and_a_finished_one_is_not_played_again(
     assert stage.played == again
 
 
-def test_what_an_earlier_version_left_gets_its_second_chapter(stage: Stage, tmp_path: Path) -> None:
+def test_what_an_earlier_version_left_gets_its_other_chapters(stage: Stage, tmp_path: Path) -> None:
     run = Run.create(parse_recipe(demo_module._behavior_recipe(tmp_path)), tmp_path / "runs" / "demo-1")
     write_json(run.folder / "evaluation.json", {})
     stage.played.clear()
     demo_module.demo(tmp_path)
-    assert stage.played == ["fit scenes-1", "generate scenes-1"]
+    assert stage.played == ["fit scenes-1", "generate scenes-1", "fit agent-1"]
 
 
 def test_a_folder_that_is_no_run_is_passed_over(stage: Stage, tmp_path: Path) -> None:
@@ -188,11 +193,21 @@ def test_delivered_levels_are_not_made_again(stage: Stage, tmp_path: Path) -> No
     assert len(stage.played) == 1
 
 
-def test_the_last_words_name_both_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_words_name_all_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_text, "finished", lambda run: ({"run": run}, f"table of {run}"))
     monkeypatch.setattr(cli_text, "generation_text", lambda levels: f"{levels['asked']} levels")
-    result, text = cli_text.demo_told(SimpleNamespace(behavior="one", scenes="two", levels={"asked": 3}))
-    assert result == {"run": "one", "scenes": {"run": "two"}, "levels": {"asked": 3}}
+    result, text = cli_text.demo_told(SimpleNamespace(behavior="one", scenes="two", levels={"asked": 3}, agent="three"))
+    assert result == {"run": "one", "scenes": {"run": "two"}, "levels": {"asked": 3}, "agent": {"run": "three"}}
     assert text.index("table of one") < text.index("table of two") < text.index("3 levels")
-    result, _ = cli_text.demo_told(SimpleNamespace(behavior="one", scenes="two", levels=None))
+    assert text.index("3 levels") < text.index("table of three")
+    result, _ = cli_text.demo_told(SimpleNamespace(behavior="one", scenes="two", levels=None, agent="three"))
     assert result["levels"] is None
+
+
+def test_the_agent_chapter_starts_from_the_bundled_policy_in_a_game_it_was_never_trained_on(tmp_path: Path) -> None:
+    recipe = parse_recipe(agent_recipe_text(tmp_path / "it's: my # runs"))
+    assert isinstance(recipe, AgentRecipe)
+    card = load_policy_source(recipe.model.start).facts
+    assert recipe.environment.id not in card["games"]
+    assert recipe.environment.id in card["held_out"]
+    assert set(recipe.environment.others) <= set(card["games"])

@@ -44,7 +44,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for recording, maps and runs.")] = Path("demo"),
     as_json: Json = False,
 ) -> None:
-    """Fine-tune on a recorded game and on a designer's maps; judge both results."""
+    """Fine-tune on a recorded game, on a designer's maps and in a new game; judge all three."""
 
     def work() -> Answered:
         from newgameplus import verbs
@@ -110,6 +110,8 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a commented recipe for your data to standard output."""
+    if data is None and scenario in ("behavior", "scene"):
+        raise typer.BadParameter(f"name the data: ngp init {scenario} FOLDER", param_hint="DATA")
 
     def work() -> Answered:
         from newgameplus import verbs

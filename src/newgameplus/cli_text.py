@@ -50,13 +50,16 @@ def finished(run: Any) -> Answered:
 
 
 def demo_told(demo: Any) -> Answered:
-    """Tell about both chapters of a finished demo, and where everything lies."""
+    """Tell about all chapters of a finished demo, and where everything lies."""
     behavior, behavior_text = finished(demo.behavior)
     scenes, scenes_text = finished(demo.scenes)
     levels = f"\n\n{generation_text(demo.levels)}" if demo.levels is not None else ""
     first = f"\nNaming what a character does\n{behavior_text}"
     second = f"Making levels like a designer's\n{scenes_text}{levels}"
-    return behavior | {"scenes": scenes, "levels": demo.levels}, f"{first}\n\n\n{second}"
+    agent, agent_text = finished(demo.agent)
+    third = f"Playing a new game, and not forgetting the old ones\n{agent_text}"
+    result = behavior | {"scenes": scenes, "levels": demo.levels, "agent": agent}
+    return result, f"{first}\n\n\n{second}\n\n\n{third}"
 
 
 def evaluation_text(evaluation: Mapping[str, Any]) -> str:

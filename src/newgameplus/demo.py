@@ -1,7 +1,8 @@
-"""Both jobs in one command, on games that the pretrained models have never seen.
+"""All three jobs in one command, on games that the pretrained models have never seen.
 
 First, naming what a character does: record a real game, fine-tune on 200 labelled clips, judge the result. Then, making
-levels: fine-tune on two dozen maps of a designer, judge the result, and deliver new maps with what was asked for.
+levels: fine-tune on two dozen maps of a designer, judge the result, and deliver new maps with what was asked for. Last,
+playing: a policy of other games learns a new one, and is held to what it knew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from newgameplus import progress
+from newgameplus.demo_agent import GAME, agent_recipe_text
 from newgameplus.demo_scenes import MAPS, deliver_levels, scene_recipe_text, write_maps, yaml_path
 from newgameplus.finetune import fit, resume
 from newgameplus.recipe import parse_recipe
@@ -50,15 +52,17 @@ class Demo:
         behavior: The finished run that names what a character does.
         scenes: The finished run that makes levels.
         levels: The levels it delivered, as their ``levels.json`` holds them; None if none could be.
+        agent: The finished run that plays.
     """
 
     behavior: Run
     scenes: Run
     levels: Mapping[str, Any] | None
+    agent: Run
 
 
 def demo(out: str | Path = "demo") -> Demo:
-    """Play both chapters; a chapter that is finished is not played again until the other one is too.
+    """Play all chapters; a chapter that is finished is not played again until the others are too.
 
     Run it again after an interruption and it goes on; run it again after its end and it starts new runs beside the
     first, on the same recording and the same maps.
@@ -67,26 +71,24 @@ def demo(out: str | Path = "demo") -> Demo:
         out: Folder for the recording, the maps and the runs.
 
     Returns:
-        Both finished runs and the delivered levels.
+        The finished runs and the delivered levels.
     """
     folder = Path(out)
-    behavior, scenes = _next_folders(folder / "runs")
-    return _scene_chapter(folder, scenes, _chapter(behavior, lambda: _behavior_recipe(folder)))
+    behavior, scenes, agent = _next_folders(folder / "runs")
+    named = _chapter(behavior, lambda: _behavior_recipe(folder))
+    made = _chapter(scenes, lambda: _scenes_recipe(folder))
+    levels = deliver_levels(made)
+    return Demo(named, made, levels, _chapter(agent, lambda: _agent_recipe(folder)))
 
 
-def _scene_chapter(folder: Path, run_folder: Path, behavior: Run) -> Demo:
-    run = _chapter(run_folder, lambda: _scenes_recipe(folder))
-    return Demo(behavior, run, deliver_levels(run))
-
-
-def _next_folders(runs: Path) -> tuple[Path, Path]:
+def _next_folders(runs: Path) -> tuple[Path, Path, Path]:
     """Return the run folders of the first demo that is not finished; what is no run of ours is passed over."""
     for number in range(1, _MOST):
-        folders = runs / f"demo-{number}", runs / f"scenes-{number}"
+        folders = runs / f"demo-{number}", runs / f"scenes-{number}", runs / f"agent-{number}"
         foreign = any(folder.exists() and not (folder / "recipe.yaml").is_file() for folder in folders)
-        if not foreign and not (_finished(folders[0]) and _finished(folders[1]) and _delivered(folders[1])):
+        if not foreign and not (all(map(_finished, folders)) and _delivered(folders[1])):
             return folders
-    return runs / f"demo-{_MOST}", runs / f"scenes-{_MOST}"
+    return runs / f"demo-{_MOST}", runs / f"scenes-{_MOST}", runs / f"agent-{_MOST}"
 
 
 def _finished(folder: Path) -> bool:
@@ -123,3 +125,8 @@ def _scenes_recipe(folder: Path) -> str:
     progress.say(f"drawing {MAPS} maps of one designer")
     write_maps(maps)
     return scene_recipe_text(maps, folder / "runs")
+
+
+def _agent_recipe(folder: Path) -> str:
+    progress.say(f"a policy that knows seven games of MiniGrid learns another: {GAME}")
+    return agent_recipe_text(folder / "runs")

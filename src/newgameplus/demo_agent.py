@@ -30,7 +30,7 @@ train:
   learning_rate: 0.001
   entropy: 0.005
 retention:
-  terms: [{{kind: cloning}}]
+  terms: auto             # hold on to what it does in the other games
 evaluate:
   baselines: [start, scratch, plain]
   episodes: 64

@@ -43,7 +43,7 @@ __all__ = [
 
 
 def demo(out: str | Path = "demo") -> Demo:
-    """Fine-tune on a recorded game and on a designer's maps, and judge both; see :mod:`newgameplus.demo`."""
+    """Fine-tune on a recorded game, on a designer's maps and in a new game; see :mod:`newgameplus.demo`."""
     from newgameplus.demo import demo as play
 
     return play(out)
