@@ -100,6 +100,8 @@ def test_a_python_that_cannot_be_started_is_told(monkeypatch):
         ("adapters", "peft", "warning"),
         ("zstandard", "zstandard", "warning"),
         ("gymnasium", "gymnasium", "warning"),
+        ("minigrid", "minigrid", "warning"),
+        ("recordings", "h5py", "warning"),
     ],
 )
 def test_a_library_that_cannot_be_imported(monkeypatch, name, module, level):
@@ -136,6 +138,8 @@ def test_more_threads_than_cores(monkeypatch):
         ("adapters", "peft"),
         ("zstandard", "zstandard"),
         ("gymnasium", "gymnasium"),
+        ("minigrid", "minigrid"),
+        ("recordings", "h5py"),
     ],
 )
 def test_an_extra_that_is_not_installed_is_no_more_than_a_warning(monkeypatch, name, package):

@@ -82,11 +82,14 @@ CHECKS: dict[str, Examination] = {
     "bundled tile model": Examination(
         "check_bundled_tile_model", "broken", "pip install --force-reinstall newgameplus"
     ),
+    "bundled policies": Examination("check_bundled_policies", "broken", "pip install --force-reinstall newgameplus"),
     "device": Examination("check_device", "warning", "set train.device to cpu, or repair the driver of the GPU"),
     "transformers": Examination("check_transformers", "warning", 'pip install "newgameplus[transformers]"'),
     "adapters": Examination("check_adapters", "warning", 'pip install "newgameplus[lora]"'),
     "zstandard": Examination("check_zstandard", "warning", 'pip install "newgameplus[tiled]"'),
     "gymnasium": Examination("check_gymnasium", "warning", 'pip install "newgameplus[gymnasium]"'),
+    "minigrid": Examination("check_minigrid", "warning", 'pip install "newgameplus[minigrid]"'),
+    "recordings": Examination("check_recordings", "warning", 'pip install "newgameplus[minari]"'),
     "video": Examination("check_video", "broken", "pip install --force-reinstall av"),
     "scikit-learn": Examination("check_scikit_learn", "broken", "pip install --force-reinstall scikit-learn"),
     "figures": Examination("check_figures", "broken", "pip install --force-reinstall matplotlib"),

@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from newgameplus.doctor import CHECKS, Check
+from newgameplus.doctor_games import check_bundled_policies, check_gymnasium, check_minigrid, check_recordings
 
-__all__ = ["examine", "main"]
+__all__ = ["check_bundled_policies", "check_gymnasium", "check_minigrid", "check_recordings", "examine", "main"]
 
 _GIGABYTE = 1e9
 
@@ -211,20 +212,6 @@ def check_zstandard(name: str) -> Check:
     if zstandard.ZstdDecompressor().decompress(zstandard.ZstdCompressor().compress(content)) != content:
         return Check(name, "warning", f"{version}: what is unpacked is not what was packed", CHECKS[name].remedy)
     return Check(name, "ok", version)
-
-
-def check_gymnasium(name: str) -> Check:
-    """Gymnasium plays an environment (only an extra: rules of the form ``gymnasium:ID`` need it)."""
-    version = _extra_version("gymnasium")
-    if version is None:
-        found = "not installed: an environment cannot be the rules of scenes (gymnasium:ID)"
-        return Check(name, "warning", found, CHECKS[name].remedy)
-    gymnasium = importlib.import_module("gymnasium")
-    environment = gymnasium.make("CartPole-v1")
-    environment.reset(seed=1)
-    environment.step(environment.action_space.sample())
-    environment.close()
-    return Check(name, "ok", f"{version}, plays CartPole-v1")
 
 
 def check_video(name: str) -> Check:
