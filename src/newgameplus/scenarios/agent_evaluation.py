@@ -13,7 +13,7 @@ from newgameplus import progress
 from newgameplus.errors import DataError, NewGamePlusError, RunError
 from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES, AgentArm, Agreement, CurveSummary, PlayedEpisodes
 from newgameplus.evaluate.agent_evaluation import compare_agents
-from newgameplus.files import write_json
+from newgameplus.files import digest_bytes, write_json
 from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
 from newgameplus.pretrained.policy import Policy, load_policy
@@ -109,7 +109,8 @@ class _Playing:
 
     def kept(self, name: str, policy: Policy | None, game: str, temperature: float = 1.0) -> PlayedEpisodes:
         """Return the episodes of one policy on one game."""
-        key = f"{name}.played.{''.join(letter if letter.isalnum() else '-' for letter in game)}"
+        plain = "".join(letter if letter.isalnum() else "-" for letter in game)[-60:]
+        key = f"{name}.played.{plain}.{digest_bytes(game.encode())[:8]}"  # a.b:c and a/b:c are not the same game
         note = self.run.note(key) if self.keep else None
         if note is None:
             played = self._play(policy, game, f"{name} plays {game}", temperature)

@@ -115,7 +115,8 @@ def cut(
     problems = []
     for name, values in zip(ENDS, (terminated, truncated, episode), strict=True):
         if values is not None and len(values) != length:
-            problems.append(Problem(f"there are {len(values)} {name!r} for {length} rewards", source))
+            message, remedy = f"there are {len(values)} {name!r} for {length} rewards", "give one of each for each step"
+            problems.append(Problem(message, source, remedy))
     raise_problems(problems, DataError, f"{source}: arrays of different lengths")
     ended = np.zeros(length, bool)
     for values in (terminated, truncated):
@@ -133,7 +134,8 @@ def cut(
 def _borders(episode: npt.NDArray[Any], ended: npt.NDArray[np.bool_], source: str) -> list[int]:
     episode = episode[:, 0] if episode.ndim == 2 and episode.shape[1] == 1 else episode
     if episode.ndim != 1:
-        raise DataError(f"'episode' must be one number a step, not {list(episode.shape)}", source=source)
+        message = f"'episode' must be one number a step, not {list(episode.shape)}"
+        raise DataError(message, source=source, remedy="give a number or name of its episode for each step")
     changes = (np.flatnonzero(episode[1:] != episode[:-1]) + 1).tolist()
     borders = [0, *changes, len(episode)] if len(episode) else [0]
     names = [episode[start] for start in borders[:-1]]
