@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -527,6 +528,59 @@ def test_only_one_demonstration_leaves_none_to_measure_agreement_on(demos: Path,
     made = rewrite(demos, tmp_path / "demos", lambda all_: [shortened(all_[0], 1, terminated=True)])
     run = agent_run(tmp_path, "run", data={"path": str(made)}, train={"steps": 0}, evaluate={"baselines": []})
     assert arms_of(run)["fine-tuned"]["agreement"] is None
+
+
+def test_games_with_names_alike_are_not_taken_for_each_other(scratch: Run, tmp_path: Path) -> None:
+    """What was played is kept in files, in whose names not every letter may stand."""
+    text = "from newgameplus.games.toy_arena import Arena\n\ndef game(): return Arena(rules={'enemy_damage': %d})\n"
+    others = []
+    for number, name in enumerate(("a-b.py", "a_b.py", "a.b.py")):
+        (tmp_path / name).write_text(text % (5 + 40 * number))
+        others.append(f"{tmp_path / name}:game")
+    environment = {"id": ARENA, "count": 8, "others": others}
+    quick = {"train": {"steps": 256, "checkpoints": 1}, "evaluate": {"episodes": 4, "baselines": []}}
+    run = agent_run(tmp_path, "run", environment=environment, **quick)
+    games = arms_of(run)["fine-tuned"]["games"]
+    assert len({json.dumps(games[name]["totals"]) for name in (ARENA, *others)}) == 4
+
+
+def test_the_largest_seed_there_is(tmp_path: Path) -> None:
+    quick = {"train": {"steps": 128, "checkpoints": 1}, "evaluate": {"episodes": 2}}
+    run = agent_run(tmp_path, "run", environment={"id": "ngp/Memory-v0"}, seed=2**32 - 1, **quick)
+    assert run.finished
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"observations": np.zeros((0, 7)), "actions": np.zeros(0), "rewards": np.zeros(0)}, "no|empty|0"),
+        ({"actions": np.array([0, 1, 17, 2])}, "17"),
+        ({"actions": np.array([0, 1, -1, 2])}, "-1"),
+        ({"rewards": np.zeros(3)}, "3"),
+        ({"observations": np.zeros((5, 6))}, "6"),
+        ({"observations": np.full((4, 7), np.inf)}, "inf|finite"),
+    ],
+)
+def test_demonstrations_that_cannot_be_are_refused_and_leave_no_folder(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    arrays: dict[str, Any] = {
+        "observations": np.zeros((4, 7), np.float32),
+        "actions": np.array([0, 1, 2, 3]),
+        "rewards": np.ones(4),
+        "terminated": np.array([False, False, False, True]),
+    }
+    arrays |= changes
+    arrays["terminated"] = arrays["terminated"][: len(arrays["actions"])]
+    np.savez(tmp_path / "demos.npz", **arrays)
+    with pytest.raises(NewGamePlusError) as caught:
+        agent_run(tmp_path, "run", data={"path": str(tmp_path / "demos.npz")})
+    assert re.search(said, str(caught.value))
+    assert all(problem.remedy for problem in caught.value.problems)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none"):
+        agent_run(tmp_path, "run", data={"path": str(tmp_path / "none")})
 
 
 def test_rewards_of_a_billion_tear_nothing_apart(demos: Path, tmp_path: Path) -> None:
