@@ -188,7 +188,7 @@ def evaluate(
     labels: Annotated[str | None, typer.Option(help="Behavior: label file inside the folder.")] = None,
     samples: Annotated[int | None, typer.Option(help="Scene: levels to make for the raw figures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Scene, agent: the same seed makes the same levels, games.")] = None,
-    on: Annotated[list[str] | None, typer.Option("--on", help="Agent: a game to play; may be repeated.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Agent: games to play beside its own.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Agent: episodes on each game.")] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     skip_bad: SkipBad = False,

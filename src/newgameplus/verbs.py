@@ -177,7 +177,7 @@ def evaluate(
         skip_bad: Behavior only: leave out clips that cannot be read.
         samples: Scene only: levels to make for the raw figures, by default as in the recipe.
         seed: Scene and agent: seed of the levels or episodes, by default one that the run did not use.
-        games: Agent only: games to play, by default the run's own and the others of its recipe.
+        games: Agent only: games to play beside the run's own, by default the others of its recipe.
         episodes: Agent only: episodes of each policy on each game, by default as in the recipe.
 
     Returns:

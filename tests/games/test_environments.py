@@ -1,3 +1,5 @@
+import os
+
 import gymnasium
 import numpy as np
 import pytest
@@ -407,8 +409,34 @@ class TestPictures:
         assert len(frames) == 1 + 4 + 1  # the first, one a step, and the first of the next episode
         assert np.array_equal(frames[0], first)
 
-    def test_a_game_without_pictures_is_told(self):
-        with make_rendered(EnvironmentSettings(id=f"{OWN}:Game")) as rendered, pytest.raises(GameError):
+    def test_episodes_can_be_those_that_many_copies_play_at_once(self):
+        seen, frames = [], []
+        with game("ngp/Arena-v0", count=3) as games:
+            first = games.reset(9)["observation"]
+        with make_rendered(EnvironmentSettings(id="ngp/Arena-v0", time_limit=4)) as rendered:
+            games = rendered.filmed(frames.append, 9, 3)
+            for number in range(4):
+                seen.append(games.reset(9 + number)["observation"][0])
+                for _ in range(4):
+                    games.step(np.zeros(1, np.int64))
+        assert np.array_equal(np.stack(seen[:3]), first)
+        assert len(frames) == 4 * (1 + 4)  # of each episode the first picture and one a step, and none of any other
+
+    @pytest.mark.parametrize(
+        ("given", "driver"), [({}, "dummy"), ({"DISPLAY": ":0"}, None), ({"SDL_VIDEODRIVER": "x11"}, "x11")]
+    )
+    def test_sdl_is_told_that_there_is_no_screen_only_where_there_is_none(self, there, driver, monkeypatch):
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in there.items():
+            monkeypatch.setenv(name, value)
+        with make_rendered(EnvironmentSettings(id="ngp/Arena-v0")):
+            assert os.environ.get("SDL_VIDEODRIVER") == driver
+        monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+
+    @pytest.mark.parametrize("name", ["ngp/Identity-v0", f"{OWN}:Game"])
+    def test_a_game_without_pictures_is_told(self, name):
+        with pytest.raises(GameError, match="picture"), make_rendered(EnvironmentSettings(id=name)) as rendered:
             rendered.frame_after_reset(0)
 
 

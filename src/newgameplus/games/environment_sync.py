@@ -178,6 +178,9 @@ class SyncEnvironments(Environments):
         """
         try:
             picture = np.asarray(self._games[0].render())
+        except NotImplementedError as error:
+            remedy = "write its render(), which returns a picture, uint8 [height, width, 3]"
+            raise GameError(f"{self.name} shows no pictures", remedy=remedy) from error
         except Exception as error:
             raise GameError(describe_failure(f"{self.name}: render", error), remedy="correct render()") from error
         if picture.ndim != 3 or picture.shape[2] != 3:
