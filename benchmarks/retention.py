@@ -126,11 +126,11 @@ def demonstrate(episodes: int, seed: int) -> list[Episode]:
     return found
 
 
-def score(network: PolicyNetwork | None, settings: EnvironmentSettings, success: bool) -> float:
+def score(network: PolicyNetwork | None, settings: EnvironmentSettings, success: bool, episodes: int = PLAYED) -> float:
     """Return the mean return, or the share of successes, over games that no training played."""
     with make_environments(settings, count=64) as environments:
         policy = None if network is None else Policy("benchmark", network)
-        played = play_episodes(policy, environments, PLAYED, 900_001)
+        played = play_episodes(policy, environments, episodes, 900_001)
     return float(played.successes.mean() if success and played.successes is not None else played.totals.mean())
 
 
@@ -209,8 +209,8 @@ def run_arm(setting: Setting, seed: int, folder: Path, arm: str, start: dict[str
 
     def watch(rows: list[dict[str, Any]]) -> None:
         step = rows[-1]["step"] if rows else 0
-        if step and (not curve or step > curve[-1]["step"]):
-            curve.append({"step": step, "old": score(network, setting.old, success)})
+        if step and (not curve or step > 1.5 * curve[-1]["step"]):
+            curve.append({"step": step, "old": score(network, setting.old, success, 64)})
 
     began = time.process_time()
     result = train_policy(network, lambda: make_environments(setting.new), plan, watch)

@@ -58,7 +58,8 @@ def _strength_lines(played: Mapping[str, Any]) -> list[str]:
     lines = ["", f"{'level':>6}  {'score':>10}  {'interval':<22}  settings"]
     for row in strength["table"]:
         interval = f"{row['low']:.4g} to {row['high']:.4g}"
-        lines.append(f"{row['level']:>6.2f}  {row['score']:>10.4g}  {interval:<22}  {row['settings']}")
+        nearest = "" if row["reached"] else " (nearest measured)"
+        lines.append(f"{row['level']:>6.2f}  {row['score']:>10.4g}  {interval:<22}  {row['settings']}{nearest}")
     lines += [f"played at level {strength['level']:g}: {strength['settings']}"]
     return [*lines, *strength.get("notes", [])]
 
