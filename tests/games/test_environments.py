@@ -423,7 +423,7 @@ class TestPictures:
         assert len(frames) == 4 * (1 + 4)  # of each episode the first picture and one a step, and none of any other
 
     @pytest.mark.parametrize(
-        ("given", "driver"), [({}, "dummy"), ({"DISPLAY": ":0"}, None), ({"SDL_VIDEODRIVER": "x11"}, "x11")]
+        ("there", "driver"), [({}, "dummy"), ({"DISPLAY": ":0"}, None), ({"SDL_VIDEODRIVER": "x11"}, "x11")]
     )
     def test_sdl_is_told_that_there_is_no_screen_only_where_there_is_none(self, there, driver, monkeypatch):
         for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
