@@ -14,7 +14,7 @@ from newgameplus.evaluate.agent_arms import PlayedEpisodes
 from newgameplus.evaluate.returns import mean_interval, success_interval
 from newgameplus.files import atomic_path
 from newgameplus.games.environment_film import make_rendered
-from newgameplus.games.record.video_writer import video_writer
+from newgameplus.games.record.video_writer import even_frame, video_writer
 from newgameplus.scenarios.agent_play import Handicap, check_handicap, play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
 from newgameplus.scenarios.agent_strength import LevelChoice, choose_level
@@ -23,7 +23,6 @@ __all__ = ["play"]
 
 _MOST_COPIES = 64
 _FRAME_RATE = 15.0
-_SMALLEST_SIDE = 160
 
 
 def play(
@@ -118,21 +117,13 @@ def _filmed(player: Player, episodes: int, seed: int, handicap: Handicap, path: 
     """
     player.open(1).close()  # says what does not fit
     with make_rendered(player.settings) as game, atomic_path(path) as temporary:
-        height, width = _even(game.frame_after_reset(seed)).shape[:2]
+        height, width = even_frame(game.frame_after_reset(seed)).shape[:2]
         rate = game.frame_rate or _FRAME_RATE
         with video_writer(temporary, frame_rate=rate, height=height, width=width) as writer:
 
             def film(frame: npt.NDArray[np.uint8]) -> None:
-                writer.add(np.ascontiguousarray(_even(frame)[:height, :width]))
+                writer.add(np.ascontiguousarray(even_frame(frame)[:height, :width]))
 
             copies = min(episodes, _MOST_COPIES)
             filmed = game.filmed(film, seed, copies)
             return play_episodes(player.policy, filmed, episodes, seed, handicap=handicap, copies=copies)
-
-
-def _even(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Enlarge small frames by whole pixels, and give them even sides, as video needs them."""
-    times = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
-    larger = frame.repeat(times, axis=0).repeat(times, axis=1)
-    height, width = larger.shape[:2]
-    return np.ascontiguousarray(np.pad(larger, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))

@@ -82,7 +82,7 @@ def evaluate_agents(results: AgentResults) -> dict[str, Any]:
         except DataError as error:  # a policy that is not better than random play has no levels in between
             evaluation["notes"].append(f"levels of strength were not measured: {error.message}")
     shown = {AGENT_ARM_TITLES.get(one.plan.name, one.plan.name): one.policy for one in results.trained}
-    write_report_of(run, evaluation, film_policies(shown, recipe.environment, games, recipe.seed + 2 * _SEED))
+    write_report_of(run, evaluation, *film_policies(shown, recipe.environment, games, recipe.seed + 2 * _SEED))
     write_json(run.folder / "evaluation.json", json.loads(json.dumps(evaluation)))
     return evaluation
 

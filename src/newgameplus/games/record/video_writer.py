@@ -11,10 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEYFRAME_EVERY", "VideoWriter", "video_writer"]
+__all__ = ["KEYFRAME_EVERY", "VideoWriter", "even_frame", "video_writer"]
 
 KEYFRAME_EVERY = 12
 """Frames between two keyframes at most: reading a clip out of the middle decodes at most this many frames in vain."""
+
+
+_SMALLEST_SIDE = 160
+
+
+def even_frame(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Enlarge a small picture by whole pixels, and give it even sides, as video needs them.
+
+    Args:
+        frame: uint8 [height, width, 3].
+    """
+    times = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    larger = frame.repeat(times, axis=0).repeat(times, axis=1)
+    height, width = larger.shape[:2]
+    return np.ascontiguousarray(np.pad(larger, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
 
 
 class VideoWriter:
