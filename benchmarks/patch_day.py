@@ -34,6 +34,7 @@ import copy
 import itertools
 import json
 import math
+import re
 import statistics
 import sys
 import tempfile
@@ -415,6 +416,12 @@ def text(values: Sequence[float], digits: int = 2) -> str:
     return f"{middle:.{digits}f}" if math.isnan(half) else f"{middle:.{digits}f} ± {half:.{digits}f}"
 
 
+def brief(message: str) -> str:
+    """Shorten an exception for a table: repeated numbers, and what comes after 240 characters."""
+    short = re.sub(r"\b(\d+\.?)(?: \1(?![\d.])){2,}", r"\1 ... \1", message)
+    return short if len(short) <= 240 else f"{short[:240]} ..."
+
+
 def collect(out: Path, names: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Read what is there."""
     found: dict[str, Any] = {}
@@ -539,7 +546,10 @@ def main() -> None:
     lines += proof_tables(found)
     lines += [line for name, seeds_of in found.items() for line in learning_table(name, seeds_of)]
     lines += ["| game | Stable-Baselines3 | answer |", "|---|---|---|"]
-    lines += [f"| {name} | `{c}` | {a[:300]} |" for name, calls in answers.items() for c, a in calls.items()]
+    for name, calls in answers.items():
+        for answer in dict.fromkeys(calls.values()):
+            asked = ", ".join(f"`{call}`" for call, given in calls.items() if given == answer)
+            lines.append(f"| {name} | {asked} | {brief(answer)} |")
     print("\n".join(lines))
     content = json.dumps({"games": found, "stable_baselines3": answers, "scale": scale}, indent=1) + "\n"
     target = out / "patch_day.json" if arguments.quick else HERE / "results" / "patch_day.json"
