@@ -149,5 +149,7 @@ def test_the_baseline_loads_what_fits() -> None:
     assert "actor.0.weight" in new.facts["anew"]
     assert "actor_head.weight" in new.facts["loaded"]
     assert torch.equal(new.network.actor_head.weight, old.network.actor_head.weight)
+    assert float(new.network.normalizer.count) == 0.0  # its statistics begin anew, and may move at once
     same = load_what_fits(old, BEFORE, SHAPE.actions)
     assert same.facts["anew"] == []
+    assert float(same.network.normalizer.count) == float(old.network.normalizer.count)

@@ -31,6 +31,8 @@ def load_what_fits(policy: Policy, observations: ObservationSpec, actions: Actio
         network = PolicyNetwork(shape)
     old, state = policy.network.state_dict(), network.state_dict()
     fits = [name for name, value in state.items() if name in old and old[name].shape == value.shape]
+    if any(name.startswith("normalizer.") and name not in fits for name in state):
+        fits.remove("normalizer.count")  # statistics that begin anew must not be held still by the old ones' weight
     network.load_state_dict(state | {name: old[name] for name in fits})
     facts = {"loaded": fits, "anew": [name for name in state if name not in fits]}
     return Policy(policy.name, network.eval(), policy.environment, {**policy.facts, **facts})
