@@ -124,7 +124,10 @@ def _publish(run: Run, target: Path, seed: int) -> None:
         "games": list(GAMES),
         "held_out": list(HELD_OUT),
         "seed": seed,
-        "success": {game: row["success"] for game, row in arm["games"].items()},
+        "success": {
+            "all seven, mixed" if game.endswith("make_mixture") else game: row["success"]
+            for game, row in arm["games"].items()
+        },
         "script": "scripts/pretrain_policy.py",
     }
     save_policy(target, Policy("bundled:minigrid", policy.network, GAMES[1], facts))
