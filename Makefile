@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make install    .venv with everything that demo and test need"
-	@echo "make demo       all three jobs, from nothing to judged models, new maps and a policy (10 minutes on two cores)"
+	@echo "make demo       all three jobs, from nothing to judged models, new maps and a policy (3 to 8 minutes on two cores)"
 	@echo "make test       the whole test suite"
 	@echo "make test-fast  the tests without slow learning tests and game engines"
 	@echo "make lint       ruff and mypy"
