@@ -19,6 +19,7 @@ from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, of_other_spaces, spaces_text
 from newgameplus.scenarios.agent_start import load_start, retention_of
+from newgameplus.scenarios.recipe_text import plain_name, quoted
 from newgameplus.spaces import ObservationSpec
 
 __all__ = ["check_agent", "init_agent"]
@@ -61,15 +62,15 @@ def init_agent(
             found = load_demonstrations(demonstrations, observations=observations, actions=actions, settings=chosen)
         except OtherSpacesError as error:
             raise of_other_spaces(error, str(demonstrations), settings) from error
-    plain = _plain(name or environment.rpartition("/")[2].rpartition(":")[2])
+    plain = plain_name(name or environment.rpartition("/")[2].rpartition(":")[2])
     return _TEMPLATE.format(
         spaces="".join(f"#   {line}\n" for line in spaces_text(observations, actions)),
         demonstrations=_told(found),
         name=plain,
-        game=_quote(environment),
+        game=quoted(environment),
         options=json.dumps(dict(options or {})),
         parts=_parts(observations),
-        path=_quote(str(demonstrations)) if demonstrations is not None else "null",
+        path=quoted(str(demonstrations)) if demonstrations is not None else "null",
         skip_bad="true" if skip_bad else "false",
         success=_success_comment(found),
     )
@@ -98,15 +99,6 @@ def _told(found: Demonstrations | None) -> str:
 def _success_comment(found: Demonstrations | None) -> str:
     failed = found is not None and any(episode.success is False for episode in found.episodes)
     return "true" if failed else "false"
-
-
-def _plain(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name)
-    return kept if kept and (kept[0].isalnum() or kept[0] == "_") else f"run{kept}"
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 _TEMPLATE = """\

@@ -26,6 +26,7 @@ from newgameplus.scenarios.agent_data import settings_for
 from newgameplus.scenarios.agent_play import play_episodes
 from newgameplus.scenarios.agent_player import Player, open_player
 from newgameplus.scenarios.agent_report import write_report_of
+from newgameplus.scenarios.recipe_text import plain_name
 from newgameplus.spaces import Observations
 from newgameplus.train.rollout import expert_states
 
@@ -127,8 +128,7 @@ def operate_on(
 
 def _recipe(player: Player, settings: EnvironmentSettings, out: Path) -> AgentRecipe:
     """Return the recipe of the patched run: that of the old one, in the new game."""
-    plain = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in out.name) or "patched"
-    name = plain if plain[0].isalnum() or plain[0] == "_" else f"run{plain}"
+    name = plain_name(out.name, "patched")
     before = player.recipe
     if before is None:
         return AgentRecipe(name=name, environment=settings, model=AgentModelSettings(start=player.name))

@@ -20,6 +20,7 @@ from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
+from newgameplus.scenarios.recipe_text import plain_name, quoted
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.loop import phase_epochs
 
@@ -53,23 +54,14 @@ def init_behavior(clips: str | Path, *, name: str = "", skip_bad: bool = False) 
     )
     name = name or Path(clips).resolve().stem.replace(" ", "-") or "run"
     return _TEMPLATE.format(
-        clips=len(clip_set.clips), classes=len(counts), groups=len(groups), found=found, name=_plain(name),
-        path=_quote(str(clips)), weights=weights, skip_bad="true" if skip_bad else "false",
+        clips=len(clip_set.clips), classes=len(counts), groups=len(groups), found=found, name=plain_name(name),
+        path=quoted(str(clips)), weights=weights, skip_bad="true" if skip_bad else "false",
         why_weights=f"the rarest class has {rarest} clips, the most frequent {most}",
     )  # fmt: skip
 
 
-def _plain(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name)
-    return kept if kept[0].isalnum() or kept[0] == "_" else f"run{kept}"
-
-
 def _one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 _TEMPLATE = """\

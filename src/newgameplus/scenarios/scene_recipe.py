@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from newgameplus.games.meanings import Guess, guess_meanings, guess_rules
 from newgameplus.games.scenes import MEANINGS, NOTHING, Level, Scene
 from newgameplus.games.stacking import NOTHING_NAME, Stack, stack
 from newgameplus.recipe import SceneRecipe
+from newgameplus.scenarios.recipe_text import plain_name, quoted
 
 if TYPE_CHECKING:
     from newgameplus.scenarios.scene_data import SceneGame
@@ -54,19 +54,19 @@ def init_scene(maps: str | Path, *, name: str = "", skip_bad: bool = False, lege
     notes += [f"{_plural(len(scenes), 'map')}: few to learn from"] if len(scenes) < _FEW_MAPS else []
     if unknown := sum(not guess.meanings for guess in guesses.values()):
         notes.append(f"of {len(guesses)} kinds of tiles and objects, {unknown} have no meaning yet; say what matters")
-    plain = _plain(name or Path(maps).resolve().stem)
+    plain = plain_name(name or Path(maps).resolve().stem, longest=80)
     tall = float(np.median([level.height / level.width for level in levels])) >= _TALL
     return _TEMPLATE.format(
         found=_found(usable, scenes, levels),
         notes="".join(f"# Note: {_one_line(note)}\n" for note in notes[:20]),
         name=_with_comment(f"name: {plain}", f"the run folder is runs/<date>-{plain}"),
-        path=_quote(str(maps)),
-        legend=f"  legend: {_quote(str(legend))}\n" if legend is not None else "",
+        path=quoted(str(maps)),
+        legend=f"  legend: {quoted(str(legend))}\n" if legend is not None else "",
         tiles=_tile_lines(scenes, guesses) or " {}",
         meanings=_MEANINGS,
         rules=_with_comment(f"  rules: {rules.rules}", f"guessed: {rules.reason}"),
         layers=_with_comment(
-            f"  # layers: [{', '.join(map(_quote, chosen.layers))}]",
+            f"  # layers: [{', '.join(map(quoted, chosen.layers))}]",
             "learnt and made; take some away to keep them as they are",
         ),
         scan=_with_comment(
@@ -143,7 +143,7 @@ def _tile_lines(scenes: Sequence[Scene], guesses: Mapping[str, Guess]) -> str:
     for tile in order:
         meanings = ", ".join(guesses[tile].meanings)
         lines.append(
-            _with_comment(f"    {_quote(tile)}: [{meanings}]", f"{counts[tile]:,} times; {guesses[tile].reason}")
+            _with_comment(f"    {quoted(tile)}: [{meanings}]", f"{counts[tile]:,} times; {guesses[tile].reason}")
         )
     return "".join(f"\n{line}" for line in lines)
 
@@ -165,18 +165,8 @@ def _with_comment(text: str, comment: str) -> str:
     return line if len(line) <= _LONGEST_LINE or len(text) > 80 else f"{line[: _LONGEST_LINE - 3]}..."
 
 
-def _plain(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name)[:80] or "run"
-    return kept if kept[0].isalnum() or kept[0] == "_" else f"run{kept}"
-
-
 def _one_line(text: str) -> str:
     return text if text.isprintable() else " ".join(repr(text)[1:-1].split())
-
-
-def _quote(text: str) -> str:
-    """Write text so that YAML reads it as the same text, whatever is in it."""
-    return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)
 
 
 _MEANINGS = "\n".join(
