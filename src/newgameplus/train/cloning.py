@@ -194,7 +194,7 @@ class _Loop:
         self.seeds = (cloning.seed, zlib.crc32(cloning.arm.encode()))
         self.state = TrainingState(nn.ModuleDict({"policy": self.network, "scale": self.scale}))
         self.position = self.state.position
-        self.saved_at = self.worked_from = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def _measure(self, episodes: list[Episode]) -> None:
         """Take the scale of the rewards, and for a fresh start what observations look like, from the demonstrations."""
@@ -321,21 +321,15 @@ class _Loop:
             chosen = distribution.mode().cpu().numpy()
             matches, steps = _matches(self.network.shape.actions, chosen, table, self.held_out)
             row["validation_accuracy"] = float(matches.sum() / steps.sum())
-        row["seconds"] = round(self._seconds(), 3)
+        row["seconds"] = round(self.state.worked(), 3)
         return row
 
     def _tell(self) -> None:
         if self.on_check is not None:
             self.on_check(self.position.rows)
 
-    def _seconds(self) -> float:
-        now = time.monotonic()
-        self.position.seconds += now - self.worked_from
-        self.worked_from = now
-        return self.position.seconds
-
     def _save(self) -> None:
-        self._seconds()
+        self.state.worked()
         self.state.save(self.cloning.checkpoint)
         self.saved_at = time.monotonic()
 

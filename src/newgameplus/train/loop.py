@@ -124,7 +124,7 @@ class _Training:
         self.position = self.state.position
         self.on_epoch: Callable[[Rows], None] | None = None
         self.features: dict[str, Tensor] = {}
-        self.saved_at = self.worked_from = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def run(self, features: Mapping[str, Tensor] | None) -> TrainingResult:
         self.features = dict(features or {})
@@ -301,7 +301,7 @@ class _Training:
             loss, accuracy = self._loss_and_accuracy(learner, validation)
             row |= {"validation_loss": loss, "validation_accuracy": accuracy}
             self._keep_if_best(learner, loss, position.epoch)
-        row["seconds"] = round(self._seconds(), 3)
+        row["seconds"] = round(self.state.worked(), 3)
         position.rows.append(row)
         position.epoch, position.batch, position.loss_sum, position.loss_count = position.epoch + 1, 0, 0.0, 0
         self._tell()
@@ -366,14 +366,8 @@ class _Training:
         self.state.best, self.state.optimizer, self.state.average = {}, None, None
         self._save()
 
-    def _seconds(self) -> float:
-        now = time.monotonic()
-        self.position.seconds += now - self.worked_from
-        self.worked_from = now
-        return self.position.seconds
-
     def _save(self) -> None:
-        self._seconds()
+        self.state.worked()
         self.state.save(self.checkpoint)
         self.saved_at = time.monotonic()
 

@@ -162,7 +162,7 @@ class _Loop:
         self.state = TrainingState(nn.ModuleDict({"policy": self.network, "scale": self.scale}))
         self.position = self.state.position
         self.recent: list[EpisodeEnd] = []
-        self.told = self.worked_from = time.monotonic()
+        self.told = time.monotonic()
 
     def run(self) -> PolicyResult:
         moments: dict[str, Tensor] = {}
@@ -302,7 +302,7 @@ class _Loop:
 
     def _row(self, update: int, found: UpdateStatistics, *, warming: bool) -> dict[str, Any]:
         steps, before = (update + 1) * self._per_update, self.position.seconds
-        seconds = self._seconds()
+        seconds = self.state.worked()
         last = self.position.rows[-1]["step"] if self.position.rows else 0
         row: dict[str, Any] = {
             "arm": self.training.arm,
@@ -334,14 +334,8 @@ class _Loop:
         if self.on_check is not None:
             self.on_check(self.position.rows)
 
-    def _seconds(self) -> float:
-        now = time.monotonic()
-        self.position.seconds += now - self.worked_from
-        self.worked_from = now
-        return self.position.seconds
-
     def _save(self) -> None:
-        self._seconds()
+        self.state.worked()
         self.state.save(self.training.checkpoint)
 
 

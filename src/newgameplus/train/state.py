@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ class TrainingState:
     average: WeightAverage | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
     scaler: Any = None
+    _worked_from: float = field(default_factory=time.monotonic, init=False, repr=False)
+
+    def worked(self) -> float:
+        """Add the time since the last call (or since this was made) to the position's, and return that."""
+        now = time.monotonic()
+        self.position.seconds += now - self._worked_from
+        self._worked_from = now
+        return self.position.seconds
 
     def save(self, path: Path) -> None:
         """Write everything to ``path``."""

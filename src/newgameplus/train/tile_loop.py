@@ -128,7 +128,7 @@ class _Loop:
         self.seeds = (training.seed, zlib.crc32(training.arm.encode()))
         self.state = TrainingState(network)
         self.position = self.state.position
-        self.saved_at = self.worked_from = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def run(self) -> TrainingResult:
         resumed = self.state.load_weights(self.training.checkpoint)
@@ -272,7 +272,6 @@ class _Loop:
             self.on_check(self.position.rows)
 
     def _save(self) -> None:
-        now = time.monotonic()
-        self.position.seconds += now - self.worked_from
-        self.worked_from = self.saved_at = now
+        self.state.worked()
+        self.saved_at = time.monotonic()
         self.state.save(self.training.checkpoint)
