@@ -119,8 +119,6 @@ def _behavior_plan(plan: Mapping[str, Any]) -> str:
 
 
 def _scene_plan(plan: Mapping[str, Any]) -> str:
-    from newgameplus.evaluate.tables import wrap
-
     split = ", ".join(f"{count} {part}" for part, count in plan["split"].items())
     rows = {
         "maps": f"{split}; {plan['format']}, {plan['sizes']}",
@@ -130,20 +128,11 @@ def _scene_plan(plan: Mapping[str, Any]) -> str:
         "measures": ", ".join(plan["measures"]) or "none",
         "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
         "training": f"{plan['steps']:,} steps of {plan['batch_size']} windows; {plan['tokens']:,} tiles to learn from",
-        "estimates": (
-            f"{plan['estimated_seconds'] / 60:.1f} min with all baselines, "
-            f"{plan['estimated_memory_bytes'] / 2**20:,.0f} MiB of memory, "
-            f"{plan['estimated_disk_bytes'] / 2**20:,.0f} MiB of disk"
-        ),
     }
-    lines = [line for name, text in rows.items() for line in wrap(f"  {name:<10} {text}", " " * 13)]
-    lines += [line for note in plan["notes"] for line in wrap(f"  {'note':<10} {note}", " " * 13)]
-    return "\n".join(lines)
+    return _plan_rows(rows, plan)
 
 
 def _agent_plan(plan: Mapping[str, Any]) -> str:
-    from newgameplus.evaluate.tables import wrap
-
     shown = plan["demonstrations"]
     demonstrations = f"{shown['learned']} to learn from ({shown['steps']:,} steps), {shown['held_out']} held out"
     rows = {
@@ -152,15 +141,21 @@ def _agent_plan(plan: Mapping[str, Any]) -> str:
         "examples": demonstrations if shown["learned"] else "no demonstrations",
         "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
         "training": f"{plan['steps']:,} steps of the game; retention: {', '.join(plan['retention']) or 'none'}",
-        "estimates": (
-            f"{plan['estimated_seconds'] / 60:.1f} min with all baselines, "
-            f"{plan['estimated_memory_bytes'] / 2**20:,.0f} MiB of memory, "
-            f"{plan['estimated_disk_bytes'] / 2**20:,.0f} MiB of disk"
-        ),
     }
-    lines = [line for name, text in rows.items() for line in wrap(f"  {name:<10} {text}", " " * 13)]
-    lines += [line for note in plan["notes"] for line in wrap(f"  {'note':<10} {note}", " " * 13)]
-    return "\n".join(lines)
+    return _plan_rows(rows, plan)
+
+
+def _plan_rows(rows: Mapping[str, str], plan: Mapping[str, Any]) -> str:
+    """Lay out what a plan says, then what it will cost and what there is to note."""
+    from newgameplus.evaluate.tables import wrap
+
+    estimates = (
+        f"{plan['estimated_seconds'] / 60:.1f} min with all baselines, "
+        f"{plan['estimated_memory_bytes'] / 2**20:,.0f} MiB of memory, "
+        f"{plan['estimated_disk_bytes'] / 2**20:,.0f} MiB of disk"
+    )
+    told = [*rows.items(), ("estimates", estimates), *(("note", note) for note in plan["notes"])]
+    return "\n".join(line for name, text in told for line in wrap(f"  {name:<10} {text}", " " * 13))
 
 
 def _rules_text(plan: Mapping[str, Any]) -> str:

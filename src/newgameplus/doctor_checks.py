@@ -21,7 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from newgameplus.doctor import CHECKS, Check
-from newgameplus.doctor_games import check_bundled_policies, check_gymnasium, check_minigrid, check_recordings
+from newgameplus.doctor_games import (
+    check_bundled_policies,
+    check_gymnasium,
+    check_minigrid,
+    check_recordings,
+    extra_version,
+)
 
 __all__ = ["check_bundled_policies", "check_gymnasium", "check_minigrid", "check_recordings", "examine", "main"]
 
@@ -188,7 +194,7 @@ def check_transformers(name: str) -> Check:
 
 def check_adapters(name: str) -> Check:
     """PEFT puts low-rank updates into a network (only an extra: the strategy ``lora`` of scenes needs it)."""
-    version = _extra_version("peft")
+    version = extra_version("peft")
     if version is None:
         return Check(name, "warning", "PEFT is not installed: adapt.strategy lora needs it", CHECKS[name].remedy)
     import torch
@@ -203,7 +209,7 @@ def check_adapters(name: str) -> Check:
 
 def check_zstandard(name: str) -> Check:
     """Zstandard packs and unpacks (only an extra: Tiled maps whose layers are packed so need it)."""
-    version = _extra_version("zstandard")
+    version = extra_version("zstandard")
     if version is None:
         found = "not installed: Tiled maps packed with Zstandard cannot be read, all others can"
         return Check(name, "warning", found, CHECKS[name].remedy)
@@ -356,14 +362,6 @@ def check_disk_space(name: str) -> Check:
     free = {place: shutil.disk_usage(place).free / _GIGABYTE for place in places.values()}
     found = ", ".join(f"{gigabytes:.0f} GB free at {place}" for place, gigabytes in free.items())
     return Check(name, "ok" if min(free.values()) > 2 else "warning", found, CHECKS[name].remedy)
-
-
-def _extra_version(package: str) -> str | None:
-    """Return the version of an optional package, or None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _cores() -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from newgameplus.doctor import CHECKS, Check
 
-__all__ = ["check_bundled_policies", "check_gymnasium", "check_minigrid", "check_recordings"]
+__all__ = ["check_bundled_policies", "check_gymnasium", "check_minigrid", "check_recordings", "extra_version"]
 
 
-def _version(package: str) -> str | None:
+def extra_version(package: str) -> str | None:
+    """Return the version of an optional package, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -34,7 +35,7 @@ def check_bundled_policies(name: str) -> Check:
 
 def check_gymnasium(name: str) -> Check:
     """Gymnasium plays an environment (only an extra: the agent scenario, and rules ``gymnasium:ID``, need it)."""
-    version = _version("gymnasium")
+    version = extra_version("gymnasium")
     if version is None:
         found = "not installed: no policy can play (agent), and no environment be the rules of scenes"
         return Check(name, "warning", found, CHECKS[name].remedy)
@@ -48,7 +49,7 @@ def check_gymnasium(name: str) -> Check:
 
 def check_minigrid(name: str) -> Check:
     """MiniGrid plays a game through our own environments (only an extra: the demo's last chapter needs it)."""
-    version = _version("minigrid")
+    version = extra_version("minigrid")
     if version is None:
         found = "not installed: games of MiniGrid and BabyAI cannot be played, nor the demo's last chapter"
         return Check(name, "warning", found, CHECKS[name].remedy)
@@ -63,7 +64,7 @@ def check_minigrid(name: str) -> Check:
 
 def check_recordings(name: str) -> Check:
     """HDF5 is written and read back (only an extra: recordings of episodes, and Minari's data sets, need it)."""
-    version = _version("h5py")
+    version = extra_version("h5py")
     if version is None:
         found = "h5py is not installed: episodes can neither be recorded nor read from Minari's data sets"
         return Check(name, "warning", found, CHECKS[name].remedy)

@@ -58,8 +58,8 @@ def evaluate_agents(results: AgentResults) -> dict[str, Any]:
     """Let every policy play, and write ``evaluation.json`` and ``report.html``."""
     run, recipe = results.run, agent_recipe(results.run)
     games = _playable(results.trained[0].policy, recipe.environment)
-    arms = [_arm(results, one, games) for one in results.trained]
     play = _Playing(run, recipe.environment, recipe.evaluate.episodes, recipe.seed + _SEED)
+    arms = [_arm(results, one, games, play) for one in results.trained]
     evaluation = compare_agents(
         arms,
         recipe.environment.id,
@@ -140,10 +140,8 @@ class _Playing:
             return play_episodes(policy, environments, self.episodes, self.seed, handicap=handicap, title=title)
 
 
-def _arm(results: AgentResults, trained: TrainedPolicy, games: Sequence[str]) -> AgentArm:
-    recipe = agent_recipe(results.run)
-    play = _Playing(results.run, recipe.environment, recipe.evaluate.episodes, recipe.seed + _SEED)
-    temperature = 0.0 if recipe.evaluate.deterministic else 1.0
+def _arm(results: AgentResults, trained: TrainedPolicy, games: Sequence[str], play: _Playing) -> AgentArm:
+    temperature = 0.0 if agent_recipe(results.run).evaluate.deterministic else 1.0
     name = trained.plan.name
     return AgentArm(
         name,

@@ -43,13 +43,13 @@ class Player:
         """The recipe of its run, if it has one."""
         return None if self.run is None else agent_recipe(self.run)
 
-    def open(self, count: int | None = None, *, render: bool = False) -> Environments:
+    def open(self, count: int | None = None) -> Environments:
         """Open copies of the game, after a look at whether the policy fits it.
 
         Raises:
             PretrainedModelError: It does not; every difference is listed with the surgery that would mend it.
         """
-        environments = make_environments(self.settings, count=count, render=render)
+        environments = make_environments(self.settings, count=count)
         mine, theirs = self.policy.shape, environments
         if space_differences((mine.observations, mine.actions), (theirs.observations, theirs.actions)):
             environments.close()

@@ -106,7 +106,7 @@ class _Book:
         self.scores: dict[str, list[float]] = {}
         self.key = f"{player.settings.id} {player.settings.options}"
         if self.path is not None and self.path.is_file():
-            self.scores = self._read().get(self.key, {})
+            self.scores = _read_scores(self.path).get(self.key, {})
 
     def measure(self, name: str, policy: Policy | None, handicap: Handicap = FULL_STRENGTH) -> np.ndarray[Any, Any]:
         """Return float64 [episodes], played now or known from before."""
@@ -121,20 +121,21 @@ class _Book:
     def _keep(self) -> None:
         if self.path is None:
             return
-        content = self._read() if self.path.is_file() else {}
+        content = _read_scores(self.path) if self.path.is_file() else {}
         write_json(self.path, {**content, self.key: self.scores})
 
-    def _read(self) -> dict[str, dict[str, list[float]]]:
-        assert self.path is not None  # noqa: S101 - asked for where there is a run only
-        remedy = "delete this file; strength is then measured anew"
-        content = read_json(self.path, remedy=remedy)
-        try:
-            return {
-                str(game): {str(name): [float(score) for score in scores] for name, scores in measured.items()}
-                for game, measured in content.items()
-            }
-        except (AttributeError, TypeError, ValueError) as error:
-            raise RunError(f"this file is damaged ({error!r})", source=str(self.path), remedy=remedy) from error
+
+def _read_scores(path: Path) -> dict[str, dict[str, list[float]]]:
+    """Return the scores of every setting that was measured, by game."""
+    remedy = "delete this file; strength is then measured anew"
+    content = read_json(path, remedy=remedy)
+    try:
+        return {
+            str(game): {str(name): [float(score) for score in scores] for name, scores in measured.items()}
+            for game, measured in content.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunError(f"this file is damaged ({error!r})", source=str(path), remedy=remedy) from error
 
 
 def snapshots(run: Run | None) -> list[Path]:
