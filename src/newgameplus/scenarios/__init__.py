@@ -100,7 +100,7 @@ def known_names(scenario: str) -> KnownNames:
 
 def _behavior_names() -> KnownNames:
     from newgameplus.adapt import STRATEGIES
-    from newgameplus.scenarios.behavior import BASELINES
+    from newgameplus.scenarios.behavior_baselines import BASELINES
 
     return {"adapt.strategy": list(STRATEGIES), "evaluate.baselines": list(BASELINES)}
 

@@ -1,0 +1,83 @@
+"""What the steps of the behavior scenario share: the run, models as the recipe asks for them, features kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from newgameplus.errors import RunError
+from newgameplus.pretrained.backbone import PretrainedModel
+from newgameplus.pretrained.catalog import load_pretrained
+from newgameplus.pretrained.features import compute_features
+from newgameplus.recipe import Recipe
+from newgameplus.run import REDO, Run
+from newgameplus.scenarios.behavior_data import BehaviorGame
+from newgameplus.shapes import Predictions
+from newgameplus.tensors import load_tensors, save_tensors
+from newgameplus.train.device import threads_for, using_threads
+
+__all__ = ["AT_ONCE", "BehaviorWork", "parts_of"]
+
+AT_ONCE = 64
+"""Clips answered at once."""
+
+
+class BehaviorWork:
+    """A behavior run at work.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        RunError: It is a run of another scenario.
+    """
+
+    def __init__(self, run: Run) -> None:
+        if not isinstance(run.recipe, Recipe):
+            message = f"this is a run of the {run.recipe.scenario} scenario, not of behavior"
+            raise RunError(message, source=str(run.folder), remedy="give a behavior run")
+        self.run, self.recipe = run, run.recipe
+        self._features: dict[str, Tensor] = {}
+
+    def pretrained(self, name: str, *, fresh: bool = False) -> PretrainedModel:
+        """Load a model with the recipe's options and seed."""
+        torch.manual_seed(self.recipe.seed)
+        return load_pretrained(name, fresh=fresh, options=self.recipe.model.options)
+
+    def features(self, game: BehaviorGame, start: PretrainedModel, part: str) -> Tensor:
+        """Features of the untouched backbone, computed once for probe, zero-shot and the head of the fine-tune."""
+        key = f"{start.card.name} {part}"
+        if key not in self._features:
+            path = self.run.checkpoint(f"features-{part}-{start.card.digest[:12] or start.card.family}")
+            if path.is_file():
+                tensors = load_tensors(path, remedy=REDO)[0]
+                if len(tensors.get("features", ())) != len(parts_of(game)[part]):
+                    raise RunError("these are not the features of the clips", source=str(path), remedy=REDO)
+                self._features[key] = tensors["features"]
+            else:
+                indices = parts_of(game)[part]
+                batches = game.examples(start.card.shape, indices).batches(AT_ONCE)
+                with using_threads(threads_for(start.backbone, self.recipe.train)):
+                    features = compute_features(start.backbone, batches, len(indices), f"features, {part}")
+                save_tensors(path, {"features": features})
+                self._features[key] = features
+        return self._features[key]
+
+    def predictions(self, game: BehaviorGame, probabilities: np.ndarray[Any, Any]) -> Predictions:
+        """Return probabilities of the test clips beside the truth."""
+        test = game.split.test
+        return Predictions(
+            game.labels,
+            probabilities,
+            game.targets[test],
+            tuple(game.groups[i] for i in test),
+            tuple(game.identities[i] for i in test),
+        )
+
+
+def parts_of(game: BehaviorGame) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the indices of training, validation and test clips by name."""
+    return {"train": game.split.train, "validation": game.split.validation, "test": game.split.test}
