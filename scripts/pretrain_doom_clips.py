@@ -40,6 +40,7 @@ from newgameplus.pretrained.backbone import PretrainedModel, ZeroShotHead
 from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.clip_network import ClipNetwork
 from newgameplus.shapes import ClipShape
+from newgameplus.train.objective_learner import pretrain
 from newgameplus.train.selfsupervision import (
     Augmentation,
     ClipBatch,
@@ -47,7 +48,6 @@ from newgameplus.train.selfsupervision import (
     Objective,
     TemporalOrder,
     TwoViews,
-    pretrain,
 )
 
 LABELS = tuple(ACTIONS)

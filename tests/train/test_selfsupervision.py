@@ -13,15 +13,14 @@ from torch import nn
 from newgameplus.errors import DivergedError
 from newgameplus.pretrained.clip_network import ClipNetwork
 from newgameplus.shapes import ClipShape
+from newgameplus.train.objective_learner import MovingAverage, pretrain
 from newgameplus.train.selfsupervision import (
     Augmentation,
     ClipBatch,
     InverseDynamics,
-    MovingAverage,
     TemporalOrder,
     TwoViews,
     mirrored_label,
-    pretrain,
 )
 
 SHAPE = ClipShape(frames=4, height=32, width=40, channels=1)

@@ -54,6 +54,6 @@ def _write_events(folder: Path, rows: Rows) -> None:
     writer = SummaryWriter(str(folder), purge_step=rows[0]["step"])
     for row in rows:
         for name in row:
-            if name in _SCALARS or name.startswith("retention_"):
+            if name in _SCALARS or name.startswith(("retention_", "loss_")):
                 writer.add_scalar(name, row[name], row["step"])
     writer.close()

@@ -1,20 +1,15 @@
-"""Pretraining without human labels: objectives that a recording answers by itself, and the loop that follows them."""
+"""Pretraining without human labels: objectives that a recording answers by itself."""
 
 from __future__ import annotations
 
-import math
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from newgameplus import progress
-from newgameplus.errors import DivergedError
 
 __all__ = [
     "Augmentation",
@@ -24,7 +19,6 @@ __all__ = [
     "TemporalOrder",
     "TwoViews",
     "mirrored_label",
-    "pretrain",
 ]
 
 
@@ -34,7 +28,7 @@ class ClipBatch:
 
     Attributes:
         clips: uint8 [batch, frames, height, width, channels].
-        actions: int64 [batch]; index of the action; used by objectives that want it.
+        actions: int64 [batch]; index of the action, -1 where none is known; used by objectives that want it.
     """
 
     clips: Tensor
@@ -53,17 +47,22 @@ class Augmentation:
     Args:
         generator: Source of all choices.
         strength: 0 changes nothing, 1 is full strength.
+        games: Names of :data:`newgameplus.train.game_augment.AUGMENTATIONS` to vary clips by before.
     """
 
     _GRAINY = 4  # noise costs as much as the network: one clip in so many gets some
 
-    def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
+    def __init__(self, generator: torch.Generator, strength: float = 1.0, games: Sequence[str] = ()) -> None:
         self._generator = generator
         self._strength = strength
+        self._games = augmentation_names(tuple(games))
 
     def __call__(self, clips: Tensor) -> Tensor:
         """Return changed clips: uint8 [batch, frames, height, width, channels] in, the same shape as float32 out."""
         batch, _, _, _, channels = clips.shape
+        if self._games:
+            seed = int(torch.randint(2**31, (1,), generator=self._generator))
+            clips = augment_by_names(clips, self._games, np.random.default_rng(seed))
         table = self._tone_table(batch, channels)
         offsets = 256 * torch.arange(batch * channels, dtype=torch.int32).reshape(batch, 1, 1, 1, channels)
         toned = table.reshape(-1)[self._shift(clips) + offsets]
@@ -115,7 +114,8 @@ class Objective(nn.Module, ABC):
 class InverseDynamics(Objective):
     """Tell from the frames which action the engine held (Pathak et al. 2017, arXiv 1705.05363, section 2.2).
 
-    Half of the clips are mirrored, with left and right exchanged in their labels.
+    Half of the clips are mirrored, with left and right exchanged in their labels, if each label's mirror image is one
+    of them. Clips whose action is not known are passed over.
 
     Args:
         labels: Names of the actions.
@@ -137,17 +137,27 @@ class InverseDynamics(Objective):
     ) -> None:
         super().__init__()
         self.head = nn.Linear(feature_dim, len(labels))
-        self._mirror = torch.tensor([list(labels).index(mirrored_label(label)) for label in labels])
+        images = [mirrored_label(label) for label in labels]
+        self._mirrored_share = 0.5 if set(images) <= set(labels) else 0.0
+        self._mirror = torch.tensor(
+            [
+                list(labels).index(image if self._mirrored_share else label)
+                for image, label in zip(images, labels, strict=True)
+            ]
+        )
         self._augment, self._generator, self._smoothing = augment, generator, smoothing
 
     def loss(self, backbone: nn.Module, batch: ClipBatch) -> Tensor:
         """Return the cross-entropy of the actions."""
-        mirrored = torch.rand(len(batch.clips), generator=self._generator) < 0.5
-        clips = batch.clips.clone()
+        known = batch.actions >= 0
+        if int(known.sum()) < 2:  # normalization over a batch needs two
+            return self.head.weight.sum() * 0.0
+        clips, actions = batch.clips[known], batch.actions[known]
+        mirrored = torch.rand(len(clips), generator=self._generator) < self._mirrored_share
         clips[mirrored] = clips[mirrored].flip(3)
-        actions = torch.where(mirrored, self._mirror[batch.actions], batch.actions)
-        logits = self.head(backbone(self._augment(clips)))
-        return functional.cross_entropy(logits.float(), actions, label_smoothing=self._smoothing)
+        actions = torch.where(mirrored, self._mirror[actions], actions)
+        logits = self.head(backbone(self._augment(clips))).float()
+        return functional.cross_entropy(logits, actions.to(logits.device), label_smoothing=self._smoothing)
 
 
 class TemporalOrder(Objective):
@@ -180,7 +190,8 @@ class TemporalOrder(Objective):
         which = torch.randint(len(self._orders), (len(batch.clips),), generator=self._generator)
         rows = torch.arange(len(batch.clips))[:, None]
         shown = batch.clips[rows, self._orders[which]]
-        return functional.cross_entropy(self.head(backbone(self._augment(shown))).float(), which)
+        logits = self.head(backbone(self._augment(shown))).float()
+        return functional.cross_entropy(logits, which.to(logits.device))
 
 
 class TwoViews(Objective):
@@ -216,110 +227,3 @@ class TwoViews(Objective):
         centred = values - values.mean(0)
         products = centred.T @ centred / (len(values) - 1)
         return (products.square().sum() - products.diagonal().square().sum()) / values.shape[1]
-
-
-class MovingAverage:
-    """The exponential moving average of a network's weights and statistics; young, it forgets its random start fast.
-
-    Args:
-        network: What is averaged.
-        decay: How much of the old average stays in each step, once the average is old enough.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._live = [value for value in network.state_dict().values() if value.is_floating_point()]
-        self._mean = [value.detach().clone() for value in self._live]
-
-    def update(self, step: int) -> None:
-        """Take in the weights after step number ``step``."""
-        stays = min(self._decay, (1.0 + step) / (10.0 + step))
-        torch._foreach_lerp_(self._mean, [value.detach() for value in self._live], 1.0 - stays)
-
-    def load(self) -> None:
-        """Put the average into the network."""
-        for value, mean in zip(self._live, self._mean, strict=True):
-            value.detach().copy_(mean)
-
-
-def pretrain(
-    backbone: nn.Module,
-    objectives: Mapping[Objective, float],
-    batches: Iterator[ClipBatch],
-    *,
-    steps: int,
-    learning_rate: float = 2e-3,
-    weight_decay: float = 0.05,
-    warm_up: float = 0.05,
-    average: float = 0.998,
-    half_precision: bool = True,
-    seconds: float | None = None,
-    each: Callable[[dict[str, Any]], None] | None = None,
-    every: int = 100,
-) -> int:
-    """Train a backbone on a weighted sum of objectives; it ends up with the moving average of its weights.
-
-    AdamW with a linear warm-up and a cosine to zero; the moving average covers heads and normalization statistics too.
-
-    Args:
-        backbone: Changed in place.
-        objectives: Each with its weight; their heads are changed in place.
-        batches: Endless.
-        steps: Number of batches to learn from.
-        learning_rate: The highest.
-        weight_decay: Of AdamW, on matrices and kernels alone.
-        warm_up: Part of the steps in which the rate rises.
-        average: Decay of the moving average, for each step.
-        half_precision: Compute in bfloat16 where that is safe.
-        seconds: If given, the schedule follows the clock as well: training ends after that time, its rate then at zero.
-        each: Called with a row (step, learning_rate, seconds and each objective's mean loss) every ``every`` steps.
-        every: Steps between two rows.
-
-    Returns:
-        Number of steps taken.
-
-    Raises:
-        DivergedError: The loss is not finite.
-    """
-    whole = nn.ModuleDict({"backbone": backbone, "objectives": nn.ModuleList(objectives)})
-    mean = MovingAverage(whole, average)
-    matrices = [p for p in whole.parameters() if p.ndim > 1]
-    vectors = [p for p in whole.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
-    started = time.monotonic()
-    sums: dict[str, float] = dict.fromkeys([o.name for o in objectives], 0.0)
-    whole.train()
-    step = 0
-    with progress.task("pretraining", total=steps, unit="steps") as task:
-        while step < steps:
-            spent = time.monotonic() - started
-            done = max(step / steps, min(spent / seconds, 1.0) if seconds else 0.0)
-            if done >= 1.0:
-                break
-            rate = learning_rate * min(1.0, done / warm_up + 1e-2) * 0.5 * (1.0 + math.cos(math.pi * done))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            batch = next(batches)
-            with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
-                losses = {o.name: (weight, o.loss(backbone, batch)) for o, weight in objectives.items()}
-            loss = torch.stack([weight * value for weight, value in losses.values()]).sum()
-            if not torch.isfinite(loss):
-                raise DivergedError(f"the loss is {loss.item()} at step {step}", remedy="lower learning_rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(whole.parameters(), 2.0)
-            optimizer.step()
-            step += 1
-            mean.update(step)
-            for name, (_, value) in losses.items():
-                sums[name] += value.item() / every
-            if step % every == 0:
-                row = {"step": step, "learning_rate": rate, "seconds": time.monotonic() - started, "losses": dict(sums)}
-                sums = dict.fromkeys(sums, 0.0)
-                if each:
-                    each(row)
-            task.advance(1, f"loss {loss.item():.3f}")
-    mean.load()
-    whole.eval()
-    return step

@@ -35,6 +35,7 @@ class Position:
         rows: Finished epochs, as written to metrics.jsonl.
         done: Whether all phases are over.
         rates: Learning rates found by the range test, by phase name.
+        sums: Sums of each objective's loss since the last row, by its name.
     """
 
     phase: int = 0
@@ -49,6 +50,7 @@ class Position:
     rows: list[dict[str, Any]] = field(default_factory=list)
     done: bool = False
     rates: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
