@@ -18,7 +18,7 @@ from newgameplus.errors import PretrainedModelError
 from newgameplus.files import digest_file
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.card import ModelCard
-from newgameplus.pretrained.catalog import load_pretrained, rebuild_pretrained
+from newgameplus.pretrained.catalog import describe_pretrained, load_pretrained, rebuild_pretrained
 
 LABELS = {0: "attack", 1: "move", 2: "idle"}
 SIZE = 32
@@ -207,6 +207,17 @@ def test_fresh_is_the_same_architecture_with_other_weights_by_the_global_seed(fa
     assert all(not torch.equal(state[key], loaded[key]) for key in weights)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_description_is_the_card_of_the_loaded_model_and_needs_no_weights(family, classifiers, tmp_path):
+    whole, bare = load(classifiers[family]).card, tmp_path / "bare"
+    bare.mkdir()
+    for path in classifiers[family].glob("*.json"):
+        (bare / path.name).write_bytes(path.read_bytes())
+    described = describe_pretrained(f"transformers:{bare}")
+    names = {"name": whole.name, "digest": whole.digest, "description": whole.description}
+    assert ModelCard(**{**vars(described), **names}) == whole
+
+
 def test_fresh_needs_no_weights_in_the_folder(tmp_path):
     save(tmp_path, "vit", "ViTForImageClassification")
     (tmp_path / "model.safetensors").unlink()
@@ -233,7 +244,7 @@ def test_working_in_pieces_gives_the_same_features(classifiers, clips, monkeypat
     for family in FAMILIES:
         model = load(classifiers[family])
         whole = features(model, clips)
-        monkeypatch.setattr("newgameplus.pretrained.transformers_backbone._PIXELS_AT_ONCE", SIZE * SIZE)
+        monkeypatch.setattr("newgameplus.pretrained.pixel_backbone._PIXELS_AT_ONCE", SIZE * SIZE)
         torch.testing.assert_close(features(model, clips), whole, atol=1e-5, rtol=1e-5)
         monkeypatch.undo()
 

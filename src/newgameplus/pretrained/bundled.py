@@ -17,7 +17,7 @@ from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.catalog import did_you_mean
 from newgameplus.pretrained.clip_network import ClipNetwork, statistics_dim
 
-__all__ = ["FOLDER", "PREFIX", "cards", "load", "rebuild", "save"]
+__all__ = ["FOLDER", "PREFIX", "cards", "describe", "load", "rebuild", "save"]
 
 FOLDER = Path(__file__).with_name("weights")
 """Where the weights and cards are."""
@@ -49,14 +49,22 @@ def load(name: str, *, fresh: bool = False) -> PretrainedModel:
     Raises:
         PretrainedModelError: There is no such model, or its file is not the one that its card describes.
     """
-    path = FOLDER / f"{name}.json"
-    known = {card_path.stem for card_path in FOLDER.glob("*.json")}
+    card = describe(name)
+    model = rebuild(card)
+    return model if fresh else _with_weights(model, FOLDER / f"{name}.safetensors")
+
+
+def describe(name: str) -> ModelCard:
+    """Return the card of a bundled model.
+
+    Raises:
+        PretrainedModelError: There is no such model, or its card is damaged.
+    """
+    known = {path.stem for path in FOLDER.glob("*.json")}
     if name not in known:
         remedy = did_you_mean(name, sorted(known))
         raise PretrainedModelError(f"no bundled model is called {name!r}", source="pretrained", remedy=remedy)
-    card = _read_card(path)
-    model = rebuild(card)
-    return model if fresh else _with_weights(model, path.with_suffix(".safetensors"))
+    return _read_card(FOLDER / f"{name}.json")
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:

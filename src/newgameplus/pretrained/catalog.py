@@ -1,8 +1,9 @@
 """Where pretrained models come from: a registry of sources, and one door to all of them.
 
 A model is named ``source:name``, e.g. ``bundled:doom-clips`` or ``transformers:microsoft/resnet-50``. A source is one
-module with ``load(name, *, fresh=False, ...) -> PretrainedModel`` and ``cards() -> list[ModelCard]``; a new one is one
-file and one line in :data:`SOURCES`.
+module with ``load(name, *, fresh=False, ...) -> PretrainedModel``, ``cards() -> list[ModelCard]``,
+``describe(name, ...) -> ModelCard`` (the facts alone, without the weights) and ``rebuild(card) -> PretrainedModel``;
+a new one is one file and one line in :data:`SOURCES`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from newgameplus.pretrained.card import ModelCard
 if TYPE_CHECKING:
     from newgameplus.pretrained.backbone import PretrainedModel
 
-__all__ = ["SOURCES", "did_you_mean", "list_models", "load_pretrained", "rebuild_pretrained"]
+__all__ = ["SOURCES", "describe_pretrained", "did_you_mean", "list_models", "load_pretrained", "rebuild_pretrained"]
 
 SOURCES: dict[str, str] = {
     "bundled": "newgameplus.pretrained.bundled",
@@ -52,6 +53,28 @@ def load_pretrained(name: str, *, fresh: bool = False, options: Mapping[str, Any
     _check_options(module, source, chosen)
     model: PretrainedModel = module.load(rest, fresh=fresh, **chosen)
     return model
+
+
+def describe_pretrained(name: str, options: Mapping[str, Any] | None = None) -> ModelCard:
+    """Return the facts about a pretrained model without loading its weights.
+
+    Args:
+        name: ``source:name``, as for :func:`load_pretrained`.
+        options: What the source lets one choose.
+
+    Returns:
+        The card that :func:`load_pretrained` would give; its digest may be empty, because the weights were not read.
+
+    Raises:
+        PretrainedModelError: There is no such source, name or option, or the facts cannot be read.
+        MissingExtraError: The source needs a package that is not installed.
+    """
+    source, rest = _split(name)
+    module = _source_module(source)
+    chosen = dict(options or {})
+    _check_options(module, source, chosen)
+    card: ModelCard = module.describe(rest, **chosen)
+    return card
 
 
 def rebuild_pretrained(card: ModelCard) -> PretrainedModel:

@@ -74,14 +74,22 @@ def find_head(network: nn.Module, seen: dict[str, tuple[Tensor, Tensor]], logits
         The head, or ``None`` if the logits are not the direct output of one linear layer on flat features.
     """
     for name, (features, output) in reversed(seen.items()):
-        if features.dim() == 2 and output.shape == logits.shape and torch.equal(output, logits):
+        if features.dim() == 2 and _same(output, logits):
             linear = network.get_submodule(name)
             if isinstance(linear, nn.Linear):
                 return Head(name, linear)
     return None
 
 
-def find_blocks(network: nn.Module, run: Callable[[], object]) -> list[str]:
+def _same(output: Tensor, logits: Tensor) -> bool:
+    if output is logits or output.device.type == "meta":  # on the meta device there is nothing else to compare
+        return output is logits
+    return output.shape == logits.shape and torch.equal(output, logits)
+
+
+def find_blocks(
+    network: nn.Module, run: Callable[[], object], lists: tuple[type[nn.Module], ...] = (nn.ModuleList,)
+) -> list[str]:
     """Cut a network into blocks, in the order in which data flows through them.
 
     A block is an item of an outermost ``ModuleList`` (a layer of a transformer, a stage of a convolutional network),
@@ -91,11 +99,14 @@ def find_blocks(network: nn.Module, run: Callable[[], object]) -> list[str]:
     Args:
         network: The network, without its head.
         run: Runs one forward pass through ``network``, so that the order can be seen.
+        lists: What counts as a list of layers; libraries that keep theirs in ``Sequential`` add that.
 
     Returns:
         Names for :func:`block_modules`. Blocks that the pass did not reach come first.
     """
-    candidates = [name for name in _candidates(network, "") if next(_parameters(network, name), None) is not None]
+    candidates = [
+        name for name in _candidates(network, "", lists) if next(_parameters(network, name), None) is not None
+    ]
     order: dict[str, int] = {}
     handles = [
         module.register_forward_pre_hook(_first_call(name, order))
@@ -125,19 +136,27 @@ def block_modules(network: nn.Module, names: list[str]) -> list[nn.Module]:
     return [block for block in blocks if next(block.parameters(), None) is not None]
 
 
-def _candidates(module: nn.Module, name: str) -> Iterator[str]:
+def _candidates(module: nn.Module, name: str, lists: tuple[type[nn.Module], ...]) -> Iterator[str]:
     """Name the blocks below ``module``: descend only where there is a list of layers to be found."""
-    if not any(isinstance(part, nn.ModuleList) for part in module.modules()):
+    if not any(isinstance(part, lists) for part in module.modules()):
         yield name
         return
     prefix = f"{name}." if name else ""
     if next(module.parameters(recurse=False), None) is not None:
         yield f"{prefix}{_LOOSE}"
     for child_name, child in module.named_children():
-        if isinstance(child, nn.ModuleList):
-            yield from (f"{prefix}{child_name}.{index}" for index in range(len(child)))
+        if _cuts(module, lists):
+            yield f"{prefix}{child_name}"
         else:
-            yield from _candidates(child, f"{prefix}{child_name}")
+            yield from _candidates(child, f"{prefix}{child_name}", lists)
+
+
+def _cuts(module: nn.Module, lists: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module's children are blocks: a list is, unless it is a mere wrapper around one of them."""
+    if not isinstance(module, lists):
+        return False
+    holders = sum(next(child.parameters(), None) is not None for child in module.children())
+    return isinstance(module, nn.ModuleList) or holders > 1
 
 
 def _watched(network: nn.Module, name: str) -> Iterator[nn.Module]:

@@ -10,11 +10,11 @@ state. Weights come from safetensors only, and no code from a checkpoint is ever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from newgameplus import progress
-from newgameplus.errors import PretrainedModelError, Problem, raise_problems
+from newgameplus.errors import PretrainedModelError
 from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.checkpoint_folder import CheckpointFolder, find_checkpoint
 from newgameplus.pretrained.preprocessing import Preprocessing, read_preprocessing
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from newgameplus.pretrained.backbone import PretrainedModel
     from newgameplus.pretrained.transformers_blueprint import Blueprint
 
-__all__ = ["cards", "load", "rebuild"]
+__all__ = ["cards", "describe", "load", "rebuild"]
 
-_FRAMES_OF_IMAGE_MODELS = 4
-_POOLING_OF_IMAGE_MODELS = "mean-change"
 _FRAMES_OF_VIDEO_MODELS = 16
 _SIZE = 224
 
@@ -68,39 +66,44 @@ def load(
         PretrainedModelError: The checkpoint is missing, damaged, pickled, incomplete, of another kind, or does not take
             the frames and size asked for.
     """
-    from newgameplus.pretrained.transformers_blueprint import read_blueprint
-
-    _check_counts(frames=frames, height=height, width=width)
-    folder = find_checkpoint(name, revision=revision, weights_needed=not fresh)
-    blueprint = read_blueprint(folder.config, folder.weight_names(), source=str(folder.path / "config.json"))
-    preprocessing = _preprocessing(folder, blueprint, mean, std)
-    if preprocessing.assumed:
+    plan = _plan(
+        name,
+        weights_needed=not fresh,
+        frames=frames,
+        height=height,
+        width=width,
+        pooling=pooling,
+        mean=mean,
+        std=std,
+        revision=revision,
+    )
+    if plan.preprocessing.assumed:
         progress.say(
             f"{name} does not say how its pictures were normalized: assuming ImageNet's mean and spread "
             "(the options mean and std set others)"
         )
-    preprocessing = replace(preprocessing, height=height or preprocessing.height, width=width or preprocessing.width)
-    shape = _clip_shape(blueprint, preprocessing, frames)
-    pooling = _pooling(blueprint, pooling, shape, source=str(folder.path))
-    card = ModelCard(
-        name=f"transformers:{name}",
-        family=blueprint.family,
-        modality="clip" if blueprint.video else "image",
-        parameters=0,
-        feature_dim=0,
-        shape=shape,
-        license=folder.license,
-        digest="" if fresh else folder.digest,
-        description=f"{blueprint.class_name} from {name}" + (f" at {folder.revision}" if folder.revision else ""),
-        facts={
-            "config": dict(folder.config),
-            "pooler": blueprint.pooler,
-            "pooling": pooling,
-            "preprocessing": preprocessing.as_dict(),
-            "revision": folder.revision,
-        },
-    )
-    return _assemble(card, blueprint, preprocessing, folder=None if fresh else folder)
+    card = replace(plan.card, digest="" if fresh else plan.folder.digest)
+    folder = None if fresh else plan.folder
+    return _assemble(card, plan.blueprint, plan.preprocessing, folder=folder, keep_head=not fresh)
+
+
+def describe(name: str, **options: Any) -> ModelCard:
+    """Return the card of a model without loading its weights: the network is built from shapes alone.
+
+    Args:
+        name: As for :func:`load`; of a hub model that is not in the cache only the configuration is fetched.
+        options: Those of :func:`load`.
+
+    Raises:
+        MissingExtraError: Transformers is not installed.
+        PretrainedModelError: As for :func:`load`, but for what only the weights can show.
+    """
+    plan = _plan(name, weights_needed=False, **options)
+    settings = (plan.card, plan.blueprint, plan.preprocessing)
+    try:
+        return _assemble(*settings, folder=None, device="meta", keep_head=True).card
+    except PretrainedModelError:  # a network that computes with numbers while it is built
+        return _assemble(*settings, folder=None, keep_head=True).card
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:
@@ -125,35 +128,88 @@ def cards() -> list[ModelCard]:
     return []
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be loaded, before any weights are."""
+
+    card: ModelCard
+    blueprint: Blueprint
+    preprocessing: Preprocessing
+    folder: CheckpointFolder
+
+
+def _plan(
+    name: str,
+    *,
+    weights_needed: bool,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    pooling: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    revision: str | None = None,
+) -> _Plan:
+    """Read configuration and preprocessing, and check the options against them."""
+    from newgameplus.pretrained.pixel_backbone import check_counts, check_pooling
+    from newgameplus.pretrained.transformers_blueprint import read_blueprint
+
+    check_counts(frames=frames, height=height, width=width)
+    folder = find_checkpoint(name, revision=revision, weights_needed=weights_needed)
+    blueprint = read_blueprint(folder.config, folder.weight_names(), source=str(folder.path / "config.json"))
+    preprocessing = _preprocessing(folder, blueprint, mean, std)
+    preprocessing = replace(preprocessing, height=height or preprocessing.height, width=width or preprocessing.width)
+    shape = _clip_shape(blueprint, preprocessing, frames)
+    pooling = check_pooling(
+        pooling, shape.frames, video=blueprint.video, family=blueprint.family, source=str(folder.path)
+    )
+    card = ModelCard(
+        name=f"transformers:{name}",
+        family=blueprint.family,
+        modality="clip" if blueprint.video else "image",
+        parameters=0,
+        feature_dim=0,
+        shape=shape,
+        license=folder.license,
+        description=f"{blueprint.class_name} from {name}" + (f" at {folder.revision}" if folder.revision else ""),
+        facts={
+            "config": dict(folder.config),
+            "pooler": blueprint.pooler,
+            "pooling": pooling,
+            "preprocessing": preprocessing.as_dict(),
+            "revision": folder.revision,
+        },
+    )
+    return _Plan(card, blueprint, preprocessing, folder)
+
+
 def _assemble(
-    card: ModelCard, blueprint: Blueprint, preprocessing: Preprocessing, *, folder: CheckpointFolder | None
+    card: ModelCard,
+    blueprint: Blueprint,
+    preprocessing: Preprocessing,
+    *,
+    folder: CheckpointFolder | None,
+    device: str = "cpu",
+    keep_head: bool = False,
 ) -> PretrainedModel:
     """Build the network, with the folder's weights if there is one, and complete the card."""
     from newgameplus.pretrained.backbone import PretrainedModel
-    from newgameplus.pretrained.transformers_network import build_network, take_apart, zero_shot_head
+    from newgameplus.pretrained.pixel_backbone import zero_shot_head
+    from newgameplus.pretrained.transformers_network import build_network, take_apart
 
-    network, unused = build_network(blueprint, folder, source=card.name)
+    network, unused = build_network(blueprint, folder, source=card.name, device=device)
     backbone, head = take_apart(
         network, blueprint, card.shape, preprocessing, pooling=card.facts["pooling"], source=card.name
     )
-    zero_shot = zero_shot_head(head, backbone, blueprint.labels) if folder is not None and head is not None else None
+    zero_shot = zero_shot_head(head, backbone, blueprint.labels) if keep_head and head is not None else None
     completed = replace(
         card,
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         feature_dim=backbone.feature_dim,
-        labels=card.labels if folder is None else zero_shot.labels if zero_shot else (),
+        labels=zero_shot.labels if zero_shot else () if keep_head else card.labels,
         facts=card.facts | ({"unused_weights": unused} if unused else {}),
     )
     return PretrainedModel(completed, backbone, zero_shot)
-
-
-def _check_counts(**options: object) -> None:
-    problems = [
-        Problem(f"{key} is {value!r}", "pretrained options", "give a whole number, 1 or more")
-        for key, value in options.items()
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1)
-    ]
-    raise_problems(problems, PretrainedModelError, f"{len(problems)} options are not usable")
 
 
 def _preprocessing(
@@ -173,35 +229,7 @@ def _preprocessing(
 
 
 def _clip_shape(blueprint: Blueprint, preprocessing: Preprocessing, frames: int | None) -> ClipShape:
-    usual = (blueprint.frames or _FRAMES_OF_VIDEO_MODELS) if blueprint.video else _FRAMES_OF_IMAGE_MODELS
+    from newgameplus.pretrained.pixel_backbone import FRAMES_OF_IMAGE_MODELS
+
+    usual = (blueprint.frames or _FRAMES_OF_VIDEO_MODELS) if blueprint.video else FRAMES_OF_IMAGE_MODELS
     return ClipShape(frames or usual, preprocessing.height, preprocessing.width, blueprint.channels)
-
-
-def _pooling(blueprint: Blueprint, pooling: str | None, shape: ClipShape, *, source: str) -> str | None:
-    """Check the pooling that was asked for, or choose one."""
-    from newgameplus.pretrained.catalog import did_you_mean
-    from newgameplus.pretrained.pooling import POOLINGS
-
-    if blueprint.video:
-        if pooling is not None:
-            raise PretrainedModelError(
-                f"pooling is {pooling!r}, but a {blueprint.family} takes a clip as a whole: there is nothing to pool",
-                source=source,
-                remedy="leave out the option pooling",
-            )
-        return None
-    if pooling is None:
-        return _POOLING_OF_IMAGE_MODELS if shape.frames > 1 else "mean"
-    if pooling not in POOLINGS:
-        raise PretrainedModelError(
-            f"no pooling is called {pooling!r}",
-            source="pretrained options",
-            remedy=did_you_mean(str(pooling), POOLINGS),
-        )
-    if pooling == "mean-change" and shape.frames < 2:
-        raise PretrainedModelError(
-            "pooling is 'mean-change', but one frame does not change",
-            source="pretrained options",
-            remedy="give frames 2 or more, or pooling 'mean'",
-        )
-    return pooling

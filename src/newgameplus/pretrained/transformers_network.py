@@ -11,22 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from newgameplus.errors import PretrainedModelError, Problem, raise_problems
-from newgameplus.pretrained.backbone import ZeroShotHead
 from newgameplus.pretrained.checkpoint_folder import CheckpointFolder
+from newgameplus.pretrained.pixel_backbone import PixelBackbone, normalize, probe_clips, read_features
 from newgameplus.pretrained.preprocessing import Preprocessing
 from newgameplus.pretrained.structure import Head, block_modules, find_blocks, find_head, watch_linears
-from newgameplus.pretrained.transformers_backbone import TransformersBackbone, normalize, read_features
 from newgameplus.pretrained.transformers_blueprint import Blueprint, explained, quiet
 from newgameplus.shapes import ClipShape
 
-__all__ = ["build_network", "take_apart", "zero_shot_head"]
+__all__ = ["build_network", "take_apart"]
 
 _INTERPOLATE = "interpolate_pos_encoding"
 _POOLER = "add_pooling_layer"
 
 
-def build_network(blueprint: Blueprint, folder: CheckpointFolder | None, *, source: str) -> tuple[nn.Module, list[str]]:
+def build_network(
+    blueprint: Blueprint, folder: CheckpointFolder | None, *, source: str, device: str = "cpu"
+) -> tuple[nn.Module, list[str]]:
     """Build the network in float32, with the folder's weights, or with random ones without a folder.
+
+    Args:
+        blueprint: What to build.
+        folder: The weights.
+        source: Where the model is from, for messages.
+        device: ``meta`` builds a network without a folder from shapes alone.
 
     Returns:
         The network in evaluation mode, and the names of weights in the folder that it has no place for.
@@ -38,7 +45,8 @@ def build_network(blueprint: Blueprint, folder: CheckpointFolder | None, *, sour
     config = copy.deepcopy(blueprint.config)
     with explained(f"Transformers cannot build this {blueprint.class_name}", source, "choose another model"), quiet():
         if folder is None:
-            network: nn.Module = blueprint.network_class(config, **options)
+            with torch.device(device):
+                network: nn.Module = blueprint.network_class(config, **options)
             return network.eval(), []
         network, report = blueprint.network_class.from_pretrained(
             str(folder.path),
@@ -62,7 +70,7 @@ def take_apart(
     *,
     pooling: str | None,
     source: str,
-) -> tuple[TransformersBackbone, Head | None]:
+) -> tuple[PixelBackbone, Head | None]:
     """Turn a network into a backbone, and its head if it is linear; one forward pass shows where to cut.
 
     Raises:
@@ -71,8 +79,9 @@ def take_apart(
     size = (shape.height, shape.width)
     other_size = blueprint.image_size is not None and size != blueprint.image_size
     arguments = {_INTERPOLATE: True} if other_size and _INTERPOLATE in blueprint.arguments else {}
-    clips = (torch.arange(torch.Size((1, *shape.array)).numel()) * 37 % 251).to(torch.uint8).reshape(1, *shape.array)
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    device = next(network.parameters()).device.type
+    clips = probe_clips(shape, device)
+    mean, std = (torch.tensor(values, device=device) for values in (preprocessing.mean, preprocessing.std))
     pixels = normalize(clips if blueprint.video else clips[0, :1], preprocessing, mean, std)
     usual = f"{blueprint.frames or 'any number of'} frames of {blueprint.image_size or 'its own size'}"
     with (
@@ -83,15 +92,16 @@ def take_apart(
         ),
         torch.random.fork_rng(devices=[]),
         torch.no_grad(),
+        torch.device(device),
     ):
         cut = _cut(network, blueprint, pixels, arguments)
-    if not torch.isfinite(cut.sample).all():
+    if device != "meta" and not torch.isfinite(cut.sample).all():
         raise PretrainedModelError(
             "this network's features are not finite numbers",
             source=source,
             remedy="its weights are damaged: copy them again",
         )
-    backbone = TransformersBackbone(
+    backbone = PixelBackbone(
         cut.network,
         shape,
         preprocessing,
@@ -99,25 +109,10 @@ def take_apart(
         features=cut.features,
         network_dim=int(cut.sample.shape[-1]),
         block_names=cut.block_names,
+        layout="tchw" if blueprint.video else "chw",
         arguments=arguments,
     )
     return backbone.eval(), cut.head
-
-
-def zero_shot_head(head: Head, backbone: TransformersBackbone, labels: tuple[str, ...]) -> ZeroShotHead | None:
-    """Fit a frame classifier's own head to features pooled over time.
-
-    Over a mean it gives the mean of the frames' logits; what is appended to the mean gets the weight 0. A maximum is
-    nothing that the head was trained on.
-    """
-    if backbone.pooling == "max":
-        return None
-    weight = head.linear.weight.detach().clone()
-    padding = weight.new_zeros(weight.shape[0], backbone.feature_dim - weight.shape[1])
-    bias = weight.new_zeros(weight.shape[0]) if head.linear.bias is None else head.linear.bias.detach().clone()
-    if len(labels) != len(weight):
-        labels = tuple(f"LABEL_{index}" for index in range(len(weight)))
-    return ZeroShotHead(labels, torch.cat([weight, padding], dim=1), bias)
 
 
 @dataclass(frozen=True)
