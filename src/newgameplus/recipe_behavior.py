@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from newgameplus.recipe_pretrain import PretrainSettings
 from newgameplus.recipe_schema import (
     Count,
     EvaluateLevel,
@@ -70,12 +71,23 @@ class AdaptSettings(Strict):
     """How the model meets the new task."""
 
     strategy: str = "lp-ft"
-    """How weights may move: ``probe``, ``lp-ft``, ``full``, ``gradual``."""
+    """How weights may move: ``probe``, ``lp-ft``, ``full``, ``gradual``, ``lora``, ``l2-sp``, ``surgical-first``,
+    ``surgical-middle``, ``surgical-last``."""
     head: Literal["auto", "fresh"] = "auto"
     """``auto`` carries over the rows of class names that the model knows, if they do well on the training clips;
     ``fresh`` starts the head anew."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     """Learning rate of each block as a share of the next block's, counted from the output."""
+    lora_rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
+    """Rank of the updates of ``lora``."""
+    l2_sp: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.1
+    """How strongly ``l2-sp`` holds the backbone to its pretrained weights: the loss gets half of this times the squared
+    distance."""
+    after: Literal["none", "wise-ft", "soup"] = "none"
+    """What becomes of the weights after training. ``wise-ft`` mixes them with those from after the head phase,
+    ``soup`` averages those of several epochs (and of ``soup_seeds`` trainings); validation clips choose how."""
+    soup_seeds: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
+    """Trainings with other seeds of data order that ``soup`` averages over; each costs as much as the first."""
 
 
 class _ClipSteps(Strict):
@@ -103,8 +115,10 @@ class _ClipSteps(Strict):
     """``balanced`` weighs rare classes up in the loss."""
     patience: Count | None = 15
     """Epochs without a better validation loss before a phase stops early and its best weights return; null never."""
-    augment: bool = True
-    """Vary brightness, contrast and position of training clips."""
+    augment: bool | str | Names = True
+    """``true`` varies brightness, contrast and position of training clips; ``games`` also what other games, maps and
+    recordings bring: palette, HUD, resolution and frame rate; or a list of ``light``, ``palette``, ``hud``,
+    ``resolution`` and ``frame-rate``; false varies nothing."""
     mirror: Literal["auto", "never"] = "auto"
     """``auto`` mirrors half of the training clips where class names come in pairs such as ``turn_left`` and
     ``turn_right``, and lets the label change sides; other clips are never mirrored."""
@@ -141,3 +155,4 @@ class Recipe(Strict):
     adapt: AdaptSettings = Field(default_factory=AdaptSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    pretrain: PretrainSettings = Field(default_factory=PretrainSettings)

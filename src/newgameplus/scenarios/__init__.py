@@ -44,6 +44,7 @@ class Job:
         init: Function that writes a commented recipe for data.
         check: Function of a recipe that returns all problems and the plan.
         names: Function that gives the names that a recipe may use, by dotted key.
+        pretrain: Function that goes on with the pretraining of what a recipe starts from.
     """
 
     data: str
@@ -51,6 +52,7 @@ class Job:
     init: str
     check: str
     names: str
+    pretrain: str
 
     def part(self, name: str) -> Callable[..., Any]:
         """Import one of the parts."""
@@ -67,6 +69,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.behavior_recipe:init_behavior",
             check="newgameplus.scenarios.behavior_recipe:check_behavior",
             names="newgameplus.scenarios:_behavior_names",
+            pretrain="newgameplus.scenarios.behavior_pretraining:pretrain_behavior",
         ),
         "scene": Job(
             data="maps",
@@ -74,6 +77,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.scene_recipe:init_scene",
             check="newgameplus.scenarios.scene_recipe:check_scene",
             names="newgameplus.scenarios:_scene_names",
+            pretrain="newgameplus.scenarios.scene_pretraining:pretrain_scene",
         ),
         "agent": Job(
             data="demonstrations",
@@ -81,6 +85,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.agent_recipe:init_agent",
             check="newgameplus.scenarios.agent_recipe:check_agent",
             names="newgameplus.scenarios:_agent_names",
+            pretrain="newgameplus.scenarios.pretraining:refuse_agents",
         ),
     }
 )
@@ -101,8 +106,13 @@ def known_names(scenario: str) -> KnownNames:
 def _behavior_names() -> KnownNames:
     from newgameplus.adapt import STRATEGIES
     from newgameplus.scenarios.behavior_baselines import BASELINES
+    from newgameplus.train.game_augment import AUGMENTATIONS, GAMES
 
-    return {"adapt.strategy": list(STRATEGIES), "evaluate.baselines": list(BASELINES)}
+    return {
+        "adapt.strategy": list(STRATEGIES),
+        "evaluate.baselines": list(BASELINES),
+        "train.augment": [*AUGMENTATIONS, GAMES],
+    }
 
 
 def _scene_names() -> KnownNames:

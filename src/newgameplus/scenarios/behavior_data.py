@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,7 +72,7 @@ class BehaviorGame:
         return self.cached[shape]
 
     def examples(
-        self, shape: ClipShape, indices: Indices, *, augment: bool = False, mirror: bool = False
+        self, shape: ClipShape, indices: Indices, *, augment: bool | str | Sequence[str] = False, mirror: bool = False
     ) -> ClipExamples:
         """Return clips at a size as examples to learn from; mirrored too only if the class names have sides."""
         mirrored = mirrored_classes(self.labels) if mirror else None

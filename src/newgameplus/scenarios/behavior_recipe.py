@@ -95,7 +95,7 @@ train:
   batch_size: 32
   learning_rate: 0.0005   # or: find
   class_weights: {weights}     # {why_weights}
-  augment: true           # light, contrast, position
+  augment: true           # light, contrast, position | games: palette, HUD, resolution, frame rate too
 
 evaluate:
   baselines: [majority, random-forest, zero-shot, probe, scratch]
@@ -166,7 +166,7 @@ def _costs(recipe: Recipe, start: PretrainedModel, clip_set: ClipSet, split: dic
     shape = start.card.shape
     classifier = ClipClassifier(start.backbone, clip_set.labels)
     blocks = len(start.backbone.blocks())
-    phases = plan_phases(recipe.adapt.strategy, blocks, recipe.adapt.layer_decay)
+    phases = recipe_phases(recipe.adapt, blocks)
     epochs = phase_epochs(phases, max(1, split["train"]), settings)
     batches = -(-split["train"] // settings.batch_size)
     with using_threads(threads_for(classifier, settings)):

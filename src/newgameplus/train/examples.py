@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from newgameplus.train.augment import augment_clips, mirror_clips
+from newgameplus.train.augment import mirror_clips
+from newgameplus.train.game_augment import augment_by_names, augmentation_names
 
 __all__ = ["ClipExamples", "Clips", "Examples", "FeatureExamples"]
 
@@ -42,7 +43,7 @@ class ClipExamples:
         clips: The cache.
         indices: int64 [n]; which of its clips belong to this set.
         targets: int64 [n]; their classes.
-        augment: Whether a generator may vary them.
+        augment: Whether and how a generator may vary them, as in a recipe's ``train.augment``.
         mirror: int64 [classes]; class of each class's mirror image. None: no clip is mirrored.
     """
 
@@ -52,11 +53,11 @@ class ClipExamples:
         indices: Indices,
         targets: Indices,
         *,
-        augment: bool = False,
+        augment: bool | str | Sequence[str] = False,
         mirror: Indices | None = None,
     ) -> None:
         self.clips, self.indices, self.targets = clips, indices, targets
-        self.augment, self.mirror = augment, mirror
+        self.augment, self.mirror = augmentation_names(augment), mirror
 
     def batch(self, positions: Indices, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Return uint8 [batch, frames, height, width, channels] and int64 [batch]; half of them mirrored if asked."""
@@ -66,8 +67,8 @@ class ClipExamples:
             chosen = generator.random(len(positions)) < 0.5
             frames = mirror_clips(frames, chosen)
             targets = np.where(chosen, self.mirror[targets], targets)
-        if generator is not None and self.augment:
-            frames = augment_clips(frames, generator)
+        if generator is not None:
+            frames = augment_by_names(frames, self.augment, generator)
         return frames, torch.from_numpy(targets)
 
     def __getitem__(self, position: int) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from newgameplus.train.game_augment import augment_by_names, augmentation_names
+
 __all__ = [
     "Augmentation",
     "ClipBatch",
