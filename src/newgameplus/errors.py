@@ -12,6 +12,7 @@ __all__ = [
     "CacheError",
     "DataError",
     "DivergedError",
+    "ExportError",
     "GameError",
     "MissingExtraError",
     "NewGamePlusError",
@@ -128,6 +129,10 @@ class GameError(NewGamePlusError):
 
 class RecorderError(NewGamePlusError):
     """A game engine cannot be started or recorded."""
+
+
+class ExportError(NewGamePlusError):
+    """A model cannot leave in a format, or would not be the same model there."""
 
 
 class MissingExtraError(NewGamePlusError):
