@@ -311,4 +311,4 @@ def test_the_better_of_two_models_is_chosen_on_the_training_clips(clips: Path, t
     choice = json.loads((run.folder / "evaluation.json").read_text())["choice"]
     assert choice["name"] == "bundled:doom-clips"
     assert len(choice["candidates"]) == 2
-    assert choice["candidates"][0]["knn"] > choice["candidates"][1]["knn"]
+    assert choice["candidates"][0]["scores"]["knn"] > choice["candidates"][1]["scores"]["knn"]

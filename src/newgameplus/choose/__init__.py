@@ -1,6 +1,25 @@
 """Step 1: choose a pretrained model, by measurement on the user's own data."""
 
-from newgameplus.choose.ranking import Candidate, Choice, rank_candidates
-from newgameplus.choose.scores import leave_one_out_knn
+from newgameplus.choose.candidates import Candidate, Choice, Cost, ShortRun
+from newgameplus.choose.estimating import estimate
+from newgameplus.choose.prior import Prior, static_prior
+from newgameplus.choose.ranking import SCORE_WEIGHTS, combine, decide, rank_by, shortlist
+from newgameplus.choose.scores import h_score, leave_one_out_knn, log_evidence
 
-__all__ = ["Candidate", "Choice", "leave_one_out_knn", "rank_candidates"]
+__all__ = [
+    "SCORE_WEIGHTS",
+    "Candidate",
+    "Choice",
+    "Cost",
+    "Prior",
+    "ShortRun",
+    "combine",
+    "decide",
+    "estimate",
+    "h_score",
+    "leave_one_out_knn",
+    "log_evidence",
+    "rank_by",
+    "shortlist",
+    "static_prior",
+]

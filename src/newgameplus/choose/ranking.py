@@ -1,66 +1,121 @@
-"""The choice among candidates: by their features' score on the user's training clips, with the reason in words."""
+"""The order among candidates: each score gives a ranking, their mean rank an order, and short runs of the best decide.
+
+Scores live on different scales (points, a share, nats), and how far apart two of them are says little; ranks can be
+averaged. The model that a single score puts first is always tried too, so that the choice is no worse than any score
+as long as the short runs tell the better one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from newgameplus.choose.candidates import Candidate, Choice
 from newgameplus.errors import PretrainedModelError
 
-__all__ = ["Candidate", "Choice", "rank_candidates"]
+__all__ = ["SCORE_WEIGHTS", "combine", "decide", "rank_by", "shortlist"]
+
+SCORE_WEIGHTS: Mapping[str, float] = {"prior": 1.0, "knn": 1.0, "logme": 1.0}
+"""How much each score's ranks count in the common order."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One pretrained model as measured on the user's data.
+def rank_by(candidates: Sequence[Candidate], score: str) -> tuple[Candidate, ...]:
+    """Return candidates by one score, best first; the smaller model wins a tie."""
+    return tuple(sorted(candidates, key=lambda one: (-one.scores[score], one.parameters, one.name)))
 
-    Attributes:
-        name: Full name with its source.
-        knn: Leave-one-out nearest-neighbour accuracy of its frozen features, in 0..1.
-        parameters: Number of weights.
-        seconds: Time to compute the features.
+
+def combine(candidates: Sequence[Candidate], weights: Mapping[str, float] = SCORE_WEIGHTS) -> tuple[Candidate, ...]:
+    """Return candidates by their mean rank over scores, best first; the smaller model wins a tie.
+
+    Args:
+        candidates: Any number; only scores that all of them have are used.
+        weights: How much each score counts.
     """
+    used = {name: weight for name, weight in weights.items() if all(name in one.scores for one in candidates)}
+    ranks = {name: _ranks([one.scores[name] for one in candidates]) for name in used}
+    means = [sum(weight * ranks[name][index] for name, weight in used.items()) for index in range(len(candidates))]
+    order = sorted(
+        range(len(candidates)),
+        key=lambda index: (round(means[index], 9), candidates[index].parameters, candidates[index].name),
+    )
+    return tuple(candidates[index] for index in order)
 
-    name: str
-    knn: float
-    parameters: int
-    seconds: float
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value, 0 for the greatest; equal ones share the mean of their ranks."""
+    array = np.asarray(values, dtype=np.float64)
+    better = (array[None, :] > array[:, None]).sum(axis=1)
+    equal = (array[None, :] == array[:, None]).sum(axis=1) - 1
+    return [float(rank) for rank in better + equal / 2]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which model to start from, and why.
+def shortlist(
+    candidates: Sequence[Candidate], count: int, weights: Mapping[str, float] = SCORE_WEIGHTS
+) -> tuple[Candidate, ...]:
+    """Return the few candidates worth a short run: the best together, then the best by each score, then the next.
 
-    Attributes:
-        name: The chosen model.
-        candidates: All of them, best first.
-        reason: One sentence for people.
+    Args:
+        candidates: All of them.
+        count: How many to return at most.
+        weights: How much each score counts.
     """
-
-    name: str
-    candidates: tuple[Candidate, ...]
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the choice as plain data."""
-        return {"name": self.name, "reason": self.reason, "candidates": [asdict(c) for c in self.candidates]}
+    order = combine(candidates, weights)
+    if not order:
+        return ()
+    scores = [name for name in weights if all(name in one.scores for one in candidates)]
+    wanted = [order[0], *(rank_by(candidates, name)[0] for name in scores), *order]
+    return tuple({one.name: one for one in wanted}.values())[:count]
 
 
-def rank_candidates(candidates: Sequence[Candidate]) -> Choice:
-    """Choose the candidate with the best score; the smaller model wins a tie.
+def decide(
+    candidates: Sequence[Candidate],
+    weights: Mapping[str, float] = SCORE_WEIGHTS,
+    *,
+    advice: str = "",
+    left_out: Sequence[Mapping[str, str]] = (),
+) -> Choice:
+    """Choose: the best short run if there are any, else the best mean rank; the smaller model wins a tie.
+
+    Args:
+        candidates: All of them; those of the shortlist with their short runs.
+        weights: How much each score counts.
+        advice: The paragraph to go with the choice.
+        left_out: Candidates that could not be used.
 
     Raises:
-        PretrainedModelError: There is none.
+        PretrainedModelError: There is no candidate.
     """
     if not candidates:
         raise PretrainedModelError("no pretrained model to start from", source="model.start", remedy="name one")
-    ranked = tuple(sorted(candidates, key=lambda candidate: (-candidate.knn, candidate.parameters)))
+    order = combine(candidates, weights)
+    tried = sorted(
+        (one for one in order if one.short_run is not None),
+        key=lambda one: (-one.short_run.value if one.short_run else 0.0, one.parameters, one.name),
+    )
+    ranked = (*tried, *(one for one in order if one.short_run is None))
+    has_prior = all("prior" in one.scores for one in candidates)
+    by_prior = tuple(one.name for one in rank_by(candidates, "prior")) if has_prior else ()
+    return Choice(ranked[0].name, ranked, _reason(ranked), by_prior, advice, tuple(left_out))
+
+
+def _reason(ranked: Sequence[Candidate]) -> str:
     best = ranked[0]
-    told = f"its frozen features name {best.knn:.0%} of the training clips rightly by their nearest neighbours"
     if len(ranked) == 1:
-        reason = f"{best.name} is the only candidate; {told} (an estimate)"
-    else:
-        second = ranked[1]
-        reason = f"{best.name}: {told}, against {second.knn:.0%} for {second.name} (an estimate)"
-    return Choice(best.name, ranked, reason)
+        return f"{best.name} is the only candidate; {_told(best)} (an estimate)"
+    second = ranked[1]
+    run, other = best.short_run, second.short_run
+    if run is None or other is None:
+        return f"{best.name}: {_told(best)}; {second.name}: {_told(second)} (estimates)"
+    tie = ", a tie that the smaller one wins" if run.value == other.value else ""
+    return (
+        f"{best.name}: {run.steps} steps of fine-tuning reached {run.measure} {run.value:.3f} on training groups held "
+        f"out from them, against {other.value:.3f} for {second.name}{tie} (an estimate of what a whole fit reaches)"
+    )
+
+
+def _told(candidate: Candidate) -> str:
+    scores = candidate.scores
+    if "knn" in scores:
+        return f"its frozen features name {scores['knn']:.0%} of the training clips rightly by their nearest neighbours"
+    return ", ".join(f"{name} {value:.3g}" for name, value in scores.items()) or "nothing was measured"

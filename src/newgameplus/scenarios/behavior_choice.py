@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from newgameplus import progress
-from newgameplus.choose import Candidate, Choice, leave_one_out_knn, rank_candidates
+from newgameplus.choose import Choice, decide, estimate
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_work import BehaviorWork
 
@@ -20,8 +20,7 @@ def choose_start(work: BehaviorWork, game: BehaviorGame) -> Choice:
     note = work.run.note("choice")
     if note is not None:
         with work.run.noted("choice"):
-            candidates = [Candidate(**candidate) for candidate in note["candidates"]]
-            return Choice(note["name"], tuple(candidates), note["reason"])
+            return Choice.from_dict(note)
     candidates = []
     for name in work.recipe.model.candidates:
         start = work.pretrained(name)
@@ -29,9 +28,11 @@ def choose_start(work: BehaviorWork, game: BehaviorGame) -> Choice:
         features = work.features(game, start, "train")
         groups = np.unique([game.groups[i] for i in game.split.train], return_inverse=True)[1]
         targets = torch.from_numpy(game.targets[game.split.train])
-        knn = leave_one_out_knn(features, targets, torch.from_numpy(groups))
-        candidates.append(Candidate(name, knn, start.card.parameters, round(time.monotonic() - began, 3)))
-    choice = rank_candidates(candidates)
+        seconds = round(time.monotonic() - began, 3)
+        candidates.append(
+            estimate(features, targets, torch.from_numpy(groups), start.card, labels=game.labels, seconds=seconds)
+        )
+    choice = decide(candidates)
     work.run.keep_note("choice", choice.as_dict())
     progress.say(f"1 choose: {choice.reason}")
     return choice

@@ -159,7 +159,7 @@ class BehaviorTraining:
         if probabilities is None:
             return False
         right = float((probabilities.argmax(axis=1) == game.targets[game.split.train]).mean())
-        knn = self.choice.candidates[0].knn
+        knn = self.choice.chosen.scores["knn"]
         told = f"the model's own head names {right:.0%} of the training clips rightly, nearest neighbours {knn:.0%}"
         trusted = right > knn
         progress.say(f"2 adapt: {told}: {'it is kept and moves gently' if trusted else 'the head starts afresh'}")
