@@ -100,7 +100,8 @@ def _tone_curve(generator: np.random.Generator) -> npt.NDArray[np.uint8]:
     gamma = np.exp(generator.uniform(-0.6, 0.6))
     low, high = generator.uniform(0.0, 0.2), generator.uniform(0.7, 1.0)
     curve = low + (high - low) * np.linspace(0.0, 1.0, _TONES) ** gamma
-    return np.round(255.0 * curve).astype(np.uint8)
+    tones: npt.NDArray[np.uint8] = np.round(255.0 * curve).astype(np.uint8)
+    return tones
 
 
 def mask_hud(clips: Tensor, generator: np.random.Generator) -> Tensor:
