@@ -27,6 +27,8 @@ __all__ = ["SOURCES", "describe_pretrained", "did_you_mean", "list_models", "loa
 SOURCES: dict[str, str] = {
     "bundled": "newgameplus.pretrained.bundled",
     "transformers": "newgameplus.pretrained.transformers",
+    "checkpoint": "newgameplus.pretrained.checkpoint",
+    "run": "newgameplus.pretrained.run",
 }
 
 

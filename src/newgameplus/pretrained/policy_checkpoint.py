@@ -20,9 +20,8 @@ and for its Atari agent (``encoder: nature-cnn, features: 512, actor: [], critic
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +30,13 @@ from torch import Tensor
 
 from newgameplus.errors import NewGamePlusError, PretrainedModelError, Problem, raise_problems
 from newgameplus.files import digest_file
-from newgameplus.pretrained.catalog import did_you_mean
 from newgameplus.pretrained.policy import Policy
 from newgameplus.pretrained.policy_network import PolicyNetwork
 from newgameplus.pretrained.policy_request import PolicyRequest, build_network, seeded, shape_of
 from newgameplus.pretrained.policy_shape import PolicyShape
-from newgameplus.pretrained.torch_file import check_finite, read_torch
-from newgameplus.tensors import load_tensors
+from newgameplus.pretrained.weights_file import find_factory, read_weights
 
 __all__ = ["load"]
-
-_NESTS = (
-    "state_dict",
-    "model_state_dict",
-    "policy_state_dict",
-    "agent_state_dict",
-    "model",
-    "policy",
-    "agent",
-    "weights",
-)
-_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".th")
 
 
 def load(
@@ -69,9 +54,9 @@ def load(
     Args:
         name: The file: safetensors, or torch's zip format with nothing but tensors in it.
         request: The game.
-        factory: ``file.py:function`` of observations and actions (or of nothing) that returns the blueprint
-            (:class:`PolicyShape`) or the network (:class:`PolicyNetwork`). It is the user's own program, and is run.
-            None builds what the recipe's settings say.
+        factory: ``file.py:function`` or ``module:function`` of observations and actions (or of nothing) that returns
+            the blueprint (:class:`PolicyShape`) or the network (:class:`PolicyNetwork`). It is the user's own program,
+            and is run. None builds what the recipe's settings say.
         names: Beginnings of names in the file, and what they are here; the longest that fits counts.
         ignore: Beginnings of names in the file that are left out.
         fresh: Beginnings of names here that may start anew where the file has none of them (``critic``).
@@ -83,7 +68,7 @@ def load(
     """
     path = Path(name).expanduser()
     _check_options(names, ignore, fresh, key)
-    tensors = _read(path, key)
+    tensors = read_weights(path, key, hints={".zip": f"a Stable-Baselines3 archive: sb3:{path}"})
     network = _build(factory, request, f"checkpoint:{name}")
     _fill(network, _rename(tensors, names or {}, ignore, str(path)), fresh, str(path))
     facts = {"digest": digest_file(path), "factory": factory or "", "fresh": list(fresh)}
@@ -102,43 +87,11 @@ def _check_options(names: Any, ignore: Any, fresh: Any, key: Any) -> None:
     raise_problems(problems, PretrainedModelError, f"{len(problems)} options cannot be used")
 
 
-def _read(path: Path, key: str | None) -> dict[str, Tensor]:
-    """Return the tensors of a file by name."""
-    source = str(path)
-    if not path.is_file():
-        kinds = (".safetensors", *_TORCH)
-        near = (
-            [str(one) for one in sorted(path.parent.glob("*")) if one.suffix in kinds] if path.parent.is_dir() else []
-        )
-        remedy = did_you_mean(source, near[:20]) if near else "check the path; it is taken from where you run ngp"
-        raise PretrainedModelError("there is no such file", source=source, remedy=remedy)
-    if path.suffix == ".safetensors":
-        remedy = "copy the file again; it is damaged or no safetensors"
-        return check_finite(load_tensors(path, PretrainedModelError, remedy=remedy)[0], source)
-    if path.suffix not in _TORCH:
-        remedy = f"give {', '.join(('.safetensors', *_TORCH))} (a Stable-Baselines3 archive: sb3:{path})"
-        raise PretrainedModelError(f"files of kind {path.suffix!r} are not known", source=source, remedy=remedy)
-    content = read_torch(path.read_bytes(), source)
-    if not isinstance(content, Mapping):
-        remedy = "save network.state_dict()"
-        raise PretrainedModelError(f"it holds no mapping but {type(content).__name__}", source=source, remedy=remedy)
-    entries = [name for name, value in content.items() if isinstance(value, Mapping)]
-    if key is None and not any(isinstance(value, Tensor) for value in content.values()):
-        key = next((nest for nest in _NESTS if nest in entries), None)
-        if key is None:
-            remedy = f"name the entry with the weights: options: {{key: ...}}, of {', '.join(map(str, entries))}"
-            raise PretrainedModelError("it holds no tensors by name", source=source, remedy=remedy)
-    if key is not None and key not in entries:
-        remedy = did_you_mean(key, map(str, entries))
-        raise PretrainedModelError(f"it has no entry {key!r} of tensors", source=source, remedy=remedy)
-    return check_finite(content if key is None else content[key], source)
-
-
 def _build(factory: str | None, request: PolicyRequest, name: str) -> PolicyNetwork:
     if factory is None:
         observations, actions = request.spaces(name)
         return build_network(shape_of(request.settings, observations, actions), request.seed)
-    function = _find_function(factory)
+    function = find_factory(factory)
     try:
         takes = len(inspect.signature(function).parameters)
         arguments = request.spaces(name) if takes else ()
@@ -160,35 +113,6 @@ def _build(factory: str | None, request: PolicyRequest, name: str) -> PolicyNetw
             "layers is which of the file's",
         )
     return made
-
-
-def _find_function(spec: Any) -> Callable[..., Any]:
-    where, colon, attribute = str(spec).rpartition(":")
-    path = Path(where).expanduser()
-    if not colon or path.suffix != ".py":
-        remedy = "write file.py:function"
-        raise PretrainedModelError(f"{spec!r} names no function", source="model.options.factory", remedy=remedy)
-    if not path.is_file():
-        raise PretrainedModelError(
-            f"there is no file {where}", source="model.options.factory", remedy="correct the path"
-        )
-    plan = importlib.util.spec_from_file_location(f"newgameplus_factory_{path.stem}", path)
-    if plan is None or plan.loader is None:
-        raise PretrainedModelError(f"{where} cannot be imported", source=str(spec), remedy="name a Python file")
-    module = importlib.util.module_from_spec(plan)
-    try:
-        plan.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        words = f"{type(error).__name__}: {error}"
-        message = f"importing {where} failed ({words:.300})"
-        raise PretrainedModelError(message, source=str(spec), remedy="correct the program") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        remedy = did_you_mean(attribute, known)
-        raise PretrainedModelError(f"{where} has no function {attribute!r}", source=str(spec), remedy=remedy)
-    found: Callable[..., Any] = function
-    return found
 
 
 def _rename(

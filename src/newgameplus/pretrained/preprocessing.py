@@ -60,8 +60,8 @@ def read_preprocessing(
     channels: int,
     default_size: tuple[int, int],
     source: str,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
+    mean: float | str | Sequence[float] | None = None,
+    std: float | str | Sequence[float] | None = None,
 ) -> Preprocessing:
     """Read the fields of ``preprocessor_config.json`` that say what the network eats.
 
@@ -70,7 +70,7 @@ def read_preprocessing(
         channels: Channels of the network's input, 1 or 3.
         default_size: Height and width to take where the file names none.
         source: The file, for messages.
-        mean: Instead of the file's; one number for all channels, or one for each.
+        mean: Instead of the file's; one number for all channels, or one for each, in a list or a text with commas.
         std: Likewise.
 
     Raises:
@@ -117,6 +117,11 @@ def _size(fields: Mapping[str, Any], default: tuple[int, int], source: str) -> t
 
 
 def _per_channel(value: Any, channels: int, key: str, source: str, *, positive: bool = False) -> tuple[float, ...]:
+    if isinstance(value, str):  # a recipe's options hold no lists: "0.5, 0.5, 0.5"
+        try:
+            value = [float(one) for one in value.split(",")]
+        except ValueError as error:
+            raise _bad(key, value, "numbers with commas between them", source) from error
     values = list(value) if isinstance(value, (list, tuple)) else [value] * channels
     if len(values) == 1:
         values = values * channels

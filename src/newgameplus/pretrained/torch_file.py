@@ -18,15 +18,16 @@ from torch import Tensor
 
 from newgameplus.errors import PretrainedModelError, Problem, raise_problems
 
-__all__ = ["MOST_BYTES", "check_finite", "open_zip", "read_member", "read_torch"]
+__all__ = ["CONVERT", "MOST_BYTES", "check_finite", "open_zip", "read_member", "read_torch"]
 
 MOST_BYTES = 4 << 30
 """Most bytes that anything read from a user's archive may unpack to."""
 _MOST_RATIO = 1000
-_CONVERT = (
+CONVERT = (
     "take its state_dict where it was made and write that with "
-    "safetensors.torch.save_file(state_dict, 'policy.safetensors')"
+    "safetensors.torch.save_file(state_dict, 'weights.safetensors')"
 )
+"""What to do with a file that holds more than tensors."""
 
 
 def open_zip(content: Any, source: str, remedy: str) -> zipfile.ZipFile:
@@ -83,15 +84,13 @@ def read_torch(content: bytes, source: str) -> Any:
         PretrainedModelError: It is damaged, too old, too large, or holds anything else. Nothing of it was run.
     """
     if content[:2] == b"PK":
-        with open_zip(io.BytesIO(content), source, _CONVERT) as archive:
+        with open_zip(io.BytesIO(content), source, CONVERT) as archive:
             size = sum(info.file_size for info in archive.infolist())
             if size > MOST_BYTES or size > max(1 << 24, _MOST_RATIO * len(content)):
-                raise PretrainedModelError(f"it would unpack to {size:,} bytes", source=source, remedy=_CONVERT)
+                raise PretrainedModelError(f"it would unpack to {size:,} bytes", source=source, remedy=CONVERT)
     else:
         message = "this is no file of torch 1.6 or newer; older ones cannot be read safely"
-        raise PretrainedModelError(
-            message, source=source, remedy=f"{_CONVERT} (or load and save it with a newer torch)"
-        )
+        raise PretrainedModelError(message, source=source, remedy=f"{CONVERT} (or load and save it with a newer torch)")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -100,7 +99,7 @@ def read_torch(content: bytes, source: str) -> Any:
         raise PretrainedModelError(
             f"it holds more than tensors ({found}), which is never loaded: a pickle can run anything",
             source=source,
-            remedy=_CONVERT,
+            remedy=CONVERT,
         ) from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -117,7 +116,7 @@ def check_finite(tensors: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     problems = []
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            problems.append(Problem(f"{name!r} is no tensor but {type(value).__name__}", source, _CONVERT))
+            problems.append(Problem(f"{name!r} is no tensor but {type(value).__name__}", source, CONVERT))
         elif value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
             problems.append(Problem(f"{name!r} is sparse, quantized or complex", source, "save it as plain floats"))
         elif value.untyped_storage().nbytes() < value.numel() * value.element_size():

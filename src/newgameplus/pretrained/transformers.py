@@ -38,8 +38,8 @@ def load(
     height: int | None = None,
     width: int | None = None,
     pooling: str | None = None,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
+    mean: float | str | Sequence[float] | None = None,
+    std: float | str | Sequence[float] | None = None,
     revision: str | None = None,
 ) -> PretrainedModel:
     """Load an image or video model of the Transformers library as a backbone for clips.
@@ -146,8 +146,8 @@ def _plan(
     height: int | None = None,
     width: int | None = None,
     pooling: str | None = None,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
+    mean: float | str | Sequence[float] | None = None,
+    std: float | str | Sequence[float] | None = None,
     revision: str | None = None,
 ) -> _Plan:
     """Read configuration and preprocessing, and check the options against them."""
@@ -215,8 +215,8 @@ def _assemble(
 def _preprocessing(
     folder: CheckpointFolder,
     blueprint: Blueprint,
-    mean: float | Sequence[float] | None,
-    std: float | Sequence[float] | None,
+    mean: float | str | Sequence[float] | None,
+    std: float | str | Sequence[float] | None,
 ) -> Preprocessing:
     return read_preprocessing(
         folder.preprocessing,
