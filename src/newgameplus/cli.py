@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from newgameplus import cli_agent, cli_scenes
+from newgameplus import cli_agent, cli_pretrain, cli_scenes
 from newgameplus.cli_text import PREDICTION_FORMS, comparison_text, evaluation_text, finished, plan_text
 from newgameplus.console import Answered, answer
 from newgameplus.console import run as run_app
@@ -221,6 +221,7 @@ def _games(on: list[str] | None, data: Path | None, more: list[str] | None) -> t
     return [*on, *([str(data)] if data is not None else []), *(more or [])], None
 
 
+app.command("pretrain")(cli_pretrain.pretrain)
 app.command("generate")(cli_scenes.generate)
 app.command("check-scenes")(cli_scenes.check_scenes)
 app.command("play")(cli_agent.play)

@@ -36,6 +36,7 @@ from newgameplus.recipe_behavior import (
     Recipe,
     TrainSettings,
 )
+from newgameplus.recipe_pretrain import PretrainSettings, ScenePretrainSettings
 from newgameplus.recipe_problems import Explainer, KnownNames, did_you_mean, node_size
 from newgameplus.recipe_scene import (
     ControlSettings,
@@ -68,6 +69,7 @@ __all__ = [
     "GenerateSettings",
     "KnownNames",
     "ModelSettings",
+    "PretrainSettings",
     "Recipe",
     "RetentionSettings",
     "RetentionTerm",
@@ -75,6 +77,7 @@ __all__ = [
     "SceneDataSettings",
     "SceneEvaluateSettings",
     "SceneModelSettings",
+    "ScenePretrainSettings",
     "SceneRecipe",
     "SceneTrainSettings",
     "StepSettings",
@@ -260,6 +263,8 @@ def recipe_settings(recipe: AnyRecipe) -> dict[str, Any]:
     free = {"name", "data.labels", "train.checkpoint_seconds"}
     settings: dict[str, Any] = {}
     for prefix, section in {"": recipe, **_sections(recipe)}.items():
+        if prefix == "pretrain.":  # another verb's affair
+            continue
         plain = section.model_dump(mode="json")
         for name in type(section).model_fields:
             mark, key, value = path_mark(type(section), name), f"{prefix}{name}", plain[name]

@@ -57,9 +57,12 @@ class ModelSettings(Strict):
     """Where to start from."""
 
     start: str | Annotated[tuple[str, ...], Field(min_length=1)] = "bundled:doom-clips"
-    """A pretrained model (``bundled:...``, ``transformers:...``), or several to choose from by measurement."""
+    """A pretrained model (``bundled:...``, ``transformers:...``), or several to choose from by measurement; ``auto``
+    chooses among all that this machine has."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Options of the source, such as ``frames`` or ``pooling``."""
+    use: Literal["any", "research", "commercial"] = "any"
+    """What the fine-tuned model is for; models whose licence forbids it are refused."""
 
     @property
     def candidates(self) -> tuple[str, ...]:

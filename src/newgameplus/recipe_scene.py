@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from newgameplus.recipe_behavior import ModelSettings
+from newgameplus.recipe_pretrain import ScenePretrainSettings
 from newgameplus.recipe_schema import (
     Count,
     EvaluateLevel,
@@ -247,3 +248,4 @@ class SceneRecipe(Strict):
     train: SceneTrainSettings = Field(default_factory=SceneTrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
     evaluate: SceneEvaluateSettings = Field(default_factory=SceneEvaluateSettings)
+    pretrain: ScenePretrainSettings = Field(default_factory=ScenePretrainSettings)

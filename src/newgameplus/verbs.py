@@ -35,6 +35,7 @@ __all__ = [
     "models",
     "play",
     "predict",
+    "pretrain",
     "record_doom",
     "record_env",
     "resume",
@@ -148,6 +149,36 @@ def fit(
     from newgameplus.finetune import fit as finetune
 
     return finetune(recipe, out, start=start, skip_bad=skip_bad)
+
+
+def pretrain(
+    recipe: AnyRecipe | str | Path,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    start: str | None = None,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Go on with pretraining on data without labels; see :func:`newgameplus.scenarios.pretraining.pretrain`.
+
+    Args:
+        recipe: A recipe of the behavior or the scene scenario, or the path of one.
+        data: Recordings or maps without labels; by default as in the recipe.
+        out: Folder of the result; by default ``<runs>/<name>-pretrained``.
+        steps: Training steps; by default as in the recipe.
+        minutes: Longest time to train.
+        start: What to go on with, instead of the recipe's ``model.start``.
+        skip_bad: Leave out what cannot be read, whatever the recipe says.
+    """
+    from newgameplus.finetune import read_recipe
+
+    read = read_recipe(recipe, start=start, skip_bad=skip_bad)
+    from newgameplus.scenarios.pretraining import pretrain as go_on
+    from newgameplus.scenarios.pretraining import with_settings
+
+    return go_on(with_settings(read, data, steps, minutes), Path(out) if out is not None else None)
 
 
 def resume(folder: str | Path) -> Run:

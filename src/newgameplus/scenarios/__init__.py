@@ -45,6 +45,7 @@ class Job:
         check: Function of a recipe that returns all problems and the plan.
         names: Function that gives the names that a recipe may use, by dotted key.
         pretrain: Function that goes on with the pretraining of what a recipe starts from.
+        follow: Function of a recipe that joins in with the main process where several were started; empty: one only.
     """
 
     data: str
@@ -53,6 +54,7 @@ class Job:
     check: str
     names: str
     pretrain: str
+    follow: str = ""
 
     def part(self, name: str) -> Callable[..., Any]:
         """Import one of the parts."""
@@ -69,6 +71,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.behavior_recipe:init_behavior",
             check="newgameplus.scenarios.behavior_recipe:check_behavior",
             names="newgameplus.scenarios:_behavior_names",
+            follow="newgameplus.scenarios.behavior_sharing:follow_behavior",
             pretrain="newgameplus.scenarios.behavior_pretraining:pretrain_behavior",
         ),
         "scene": Job(
@@ -106,11 +109,13 @@ def known_names(scenario: str) -> KnownNames:
 def _behavior_names() -> KnownNames:
     from newgameplus.adapt import STRATEGIES
     from newgameplus.scenarios.behavior_baselines import BASELINES
+    from newgameplus.scenarios.behavior_pretraining import OBJECTIVES
     from newgameplus.train.game_augment import AUGMENTATIONS, GAMES
 
     return {
         "adapt.strategy": list(STRATEGIES),
         "evaluate.baselines": list(BASELINES),
+        "pretrain.objectives": ["auto", *OBJECTIVES],
         "train.augment": [*AUGMENTATIONS, GAMES],
     }
 
