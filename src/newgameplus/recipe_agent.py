@@ -90,6 +90,8 @@ class AgentModelSettings(Strict):
     ``transformers:NAME-OR-FOLDER``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the source."""
+    use: Literal["any", "research", "commercial"] = "any"
+    """What the fine-tuned policy is for; starts whose licence forbids it are refused."""
     encoder: Literal["auto", "flatten", "mlp", "nature-cnn", "impala-cnn", "small-cnn", "transformer"] = "auto"
     """How what is seen becomes features; ``auto`` goes by its kind and size."""
     features: Count = 128
