@@ -35,8 +35,11 @@ def finished(run: Any) -> Answered:
     Raises:
         RunError: Its evaluation is missing or damaged.
     """
+    from newgameplus.launched import is_main
     from newgameplus.run import read_json
 
+    if not is_main():  # the main process holds the run, and tells
+        return {}, ""
     path, report = run.folder / "evaluation.json", run.folder / "report.html"
     evaluation = read_json(path)
     try:

@@ -20,6 +20,7 @@ import typer
 
 from newgameplus.errors import NewGamePlusError
 from newgameplus.files import remedy_for
+from newgameplus.launched import is_main
 
 __all__ = ["Answered", "answer", "run"]
 
@@ -178,7 +179,7 @@ def _finite(content: Any) -> Any:
 
 def _write(text: str) -> None:
     """Print the result, and say so if it cannot be printed."""
-    if not text:
+    if not text or not is_main():  # of several processes one answers
         return
     try:
         print(text, flush=True)

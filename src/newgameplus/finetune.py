@@ -7,11 +7,12 @@ the how.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from newgameplus import progress
 from newgameplus.errors import NewGamePlusError, RunError
+from newgameplus.launched import is_main, process_count
 from newgameplus.recipe import AnyRecipe, load_recipe
 from newgameplus.run import Run
 from newgameplus.scenarios import known_names, open_scenario
@@ -58,7 +59,13 @@ def fit(
     Raises:
         NewGamePlusError: Something in the recipe, the data or on the disk stands in the way; it says what to do.
     """
-    run = Run.create(read_recipe(recipe, start=start, skip_bad=skip_bad), Path(out) if out is not None else None)
+    if process_count() > 1:
+        return _fit_together(lambda: read_recipe(recipe, start=start, skip_bad=skip_bad), out)
+    return _fit(read_recipe(recipe, start=start, skip_bad=skip_bad), out)
+
+
+def _fit(recipe: AnyRecipe, out: str | Path | None) -> Run:
+    run = Run.create(recipe, Path(out) if out is not None else None)
     try:
         return _carry_on(run)
     except NewGamePlusError:
@@ -74,11 +81,41 @@ def resume(folder: str | Path) -> Run:
     Raises:
         RunError: The folder is no run, or the run is finished.
     """
+    if process_count() > 1:
+        return _resume_together(folder)
+    return _carry_on(_open_unfinished(folder))
+
+
+def _open_unfinished(folder: str | Path) -> Run:
     run = Run.open(folder)
     if run.finished:
         remedy = f"look at {run.folder / 'report.html'}; to train anew, fit into another folder"
         raise RunError("this run is finished: there is nothing to resume", source=str(run.folder), remedy=remedy)
-    return _carry_on(run)
+    return run
+
+
+def _fit_together(read: Callable[[], AnyRecipe], out: str | Path | None) -> Run:
+    """Fit in several processes: the main one walks the road, and the others join in where work is shared."""
+    from newgameplus.scenarios.together import follow_main, same_recipe
+    from newgameplus.train.sharing import lead
+
+    recipe = same_recipe(read)
+    if not is_main():
+        return follow_main(recipe)
+    with lead():
+        return _fit(recipe, out)
+
+
+def _resume_together(folder: str | Path) -> Run:
+    """Go on in several processes, however many they were before."""
+    from newgameplus.scenarios.together import follow_main, recipe_of_all
+    from newgameplus.train.sharing import lead
+
+    run, recipe = recipe_of_all(lambda: _open_unfinished(folder))
+    if run is None:
+        return follow_main(recipe)
+    with lead():
+        return _carry_on(run)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from newgameplus.launched import is_main
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,8 @@ def say(message: str) -> None:
 
 
 def _show(message: str) -> None:
+    if not is_main():  # of several processes one tells
+        return
     with contextlib.suppress(OSError):  # nobody looks any more: no reason to stop the work
         print(message, file=sys.stderr, flush=True)
 
@@ -119,7 +123,7 @@ def task(title: str, total: int | None = None, unit: str = "steps", done: int = 
 
 
 def _terminal_bar() -> Any:
-    if not sys.stderr.isatty():
+    if not is_main() or not sys.stderr.isatty():
         return None
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from newgameplus.errors import DivergedError
 from newgameplus.recipe import TrainSettings
 
-__all__ = ["Loss", "classification_loss", "explain_divergence"]
+__all__ = ["Loss", "class_weights", "classification_loss", "explain_divergence"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets) to a scalar."""
@@ -26,10 +26,7 @@ def classification_loss(targets: np.ndarray[Any, Any], classes: int, settings: T
         classes: Number of classes.
         settings: ``class_weights`` and ``label_smoothing``.
     """
-    weights: Tensor | None = None
-    if settings.class_weights == "balanced":
-        counts = np.maximum(np.bincount(targets, minlength=classes), 1)
-        weights = torch.tensor(len(targets) / (classes * counts), dtype=torch.float32)
+    weights = class_weights(targets, classes, settings)
 
     def loss(logits: Tensor, truth: Tensor) -> Tensor:
         weight = None if weights is None else weights.to(logits.device)
@@ -38,6 +35,14 @@ def classification_loss(targets: np.ndarray[Any, Any], classes: int, settings: T
         )
 
     return loss
+
+
+def class_weights(targets: np.ndarray[Any, Any], classes: int, settings: TrainSettings) -> Tensor | None:
+    """Return the weight of each class in the loss, float32 [classes], or None where all weigh alike."""
+    if settings.class_weights == "none":
+        return None
+    counts = np.maximum(np.bincount(targets, minlength=classes), 1)
+    return torch.tensor(len(targets) / (classes * counts), dtype=torch.float32)
 
 
 def explain_divergence(value: float, learner: nn.Module, inputs: Tensor, where: str) -> DivergedError:

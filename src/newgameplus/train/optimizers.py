@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -63,6 +65,14 @@ class WeightAverage:
                 self.values[name].lerp_(value, 1.0 - decay)
             else:
                 self.values[name].copy_(value)
+
+    @contextlib.contextmanager
+    def standing_in(self, module: nn.Module) -> Iterator[None]:
+        """Let the module have the averaged weights while the block runs."""
+        current = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        module.load_state_dict(self.values)
+        yield
+        module.load_state_dict(current)
 
     def load(self, values: dict[str, Tensor], updates: int) -> None:
         """Go on from a saved average."""
