@@ -20,6 +20,7 @@ from newgameplus.run import Run
 from newgameplus.scenarios.behavior_baselines import untrained_arms
 from newgameplus.scenarios.behavior_choice import choose_start
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
+from newgameplus.scenarios.behavior_sharing import share_game
 from newgameplus.scenarios.behavior_training import BehaviorTraining, TrainingPlan, plan_training
 from newgameplus.scenarios.behavior_work import BehaviorWork, parts_of
 from newgameplus.shapes import ClipShape
@@ -49,6 +50,7 @@ class BehaviorScenario:
         if not len(game.split.test):
             remedy = "set data.test to a share above 0, or name data.test_groups or data.test_path"
             raise DataError("no clips are left to test on", source="data.test", remedy=remedy)
+        share_game(game, start.card.shape)
         return game
 
     def _same_data(self, shape: ClipShape) -> BehaviorGame:
