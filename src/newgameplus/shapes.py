@@ -1,14 +1,14 @@
-"""The plain data types that two steps share: what a clip network eats, and what any classifier answers."""
+"""The plain data types that two steps share: what a network eats, and what any classifier answers."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ClipShape", "Predictions"]
+__all__ = ["ClipShape", "InputShape", "Predictions", "SequenceShape"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,38 @@ class ClipShape:
     def as_dict(self) -> dict[str, Any]:
         """Return the shape as plain data."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SequenceShape:
+    """How a span of numbers over time becomes the array that a backbone takes.
+
+    Attributes:
+        steps: Number of steps: longer spans are resampled to so many, shorter ones padded behind their end.
+        channels: Numbers at each step.
+    """
+
+    steps: int
+    channels: int
+
+    @property
+    def array(self) -> tuple[int, int]:
+        """Shape of one sequence, float32: the channels, and behind them a mask of 1 where there is something."""
+        return (self.steps, self.channels + 1)
+
+    @property
+    def bytes_per_clip(self) -> int:
+        """Bytes of one sequence in memory."""
+        return 4 * self.steps * (self.channels + 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the shape as plain data."""
+        return asdict(self)
+
+
+InputShape: TypeAlias = Any
+"""What a backbone takes: :class:`ClipShape`, or :class:`SequenceShape` if its card's modality is ``sequence``. Not a
+union: each source and reader knows which of the two it has, and would have to narrow it at every use."""
 
 
 @dataclass(frozen=True)

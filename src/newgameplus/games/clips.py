@@ -10,7 +10,7 @@ from pathlib import Path
 from newgameplus.errors import DataError, Problem, raise_problems
 from newgameplus.games.images import IMAGE_SUFFIXES, natural_order, visible
 
-__all__ = ["VIDEO_SUFFIXES", "Clip", "ClipSet", "load_clips", "raise_data_problems"]
+__all__ = ["VIDEO_SUFFIXES", "Clip", "ClipSet", "label_file", "load_clips", "raise_data_problems"]
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
@@ -122,11 +122,11 @@ def load_clips(
 def _load(path: Path, labels: str | Path | None, *, require_labels: bool, skip_bad: bool, frame_rate: float) -> ClipSet:
     if not path.exists():
         raise DataError("no such file or folder", source=str(path), remedy="correct the path")
-    label_file = _label_file(path, labels)
-    if label_file is not None:
+    named = label_file(path, labels)
+    if named is not None:
         from newgameplus.games.labels import read_label_file
 
-        return read_label_file(label_file, frame_rate=frame_rate, skip_bad=skip_bad, require_labels=require_labels)
+        return read_label_file(named, frame_rate=frame_rate, skip_bad=skip_bad, require_labels=require_labels)
     if path.is_file():
         found = ClipSet(path.parent, (_whole(path, path.parent, None, frame_rate),))
         if path.suffix.lower() not in VIDEO_SUFFIXES:
@@ -139,7 +139,12 @@ def _load(path: Path, labels: str | Path | None, *, require_labels: bool, skip_b
     return found
 
 
-def _label_file(path: Path, labels: str | Path | None) -> Path | None:
+def label_file(path: Path, labels: str | Path | None) -> Path | None:
+    """Return the label file that is meant; ``None`` if there is none.
+
+    Raises:
+        DataError: The named one is not there, or there are two.
+    """
     if labels is not None:
         given = [path / labels if path.is_dir() else path.parent / labels, Path(labels)]
         for candidate in given:

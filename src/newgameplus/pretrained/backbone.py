@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from newgameplus.pretrained.card import ModelCard
-from newgameplus.shapes import ClipShape
+from newgameplus.shapes import InputShape
 
 __all__ = ["Backbone", "PretrainedModel", "ZeroShotHead"]
 
 
 class Backbone(nn.Module, ABC):
-    """A network from clips to features.
+    """A network from clips, or sequences of numbers, to features.
 
     Attributes:
-        shape: The clips it takes.
+        shape: The clips or sequences it takes.
         feature_dim: Width of the features that come out.
     """
 
-    shape: ClipShape
+    shape: InputShape
     feature_dim: int
 
     @abstractmethod
@@ -30,8 +30,9 @@ class Backbone(nn.Module, ABC):
         """Turn clips into features.
 
         Args:
-            clips: uint8 [batch, frames, height, width, channels] in 0..255, as the cache holds them. Scaling and
-                normalization are the backbone's own affair, so that they travel with it.
+            clips: uint8 [batch, frames, height, width, channels] in 0..255, as the cache holds them;
+                or float32 [batch, steps, channels + 1], the last channel a mask. Scaling and normalization are the
+                backbone's own affair, so that they travel with it.
 
         Returns:
             float32 [batch, feature_dim].

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from newgameplus.shapes import ClipShape
+from newgameplus.shapes import ClipShape, InputShape, SequenceShape
 
 __all__ = ["ModelCard"]
 
@@ -17,10 +17,11 @@ class ModelCard:
     Attributes:
         name: Full name with its source, e.g. ``bundled:doom-clips`` or ``transformers:microsoft/resnet-50``.
         family: Architecture family, e.g. ``clip-cnn``, ``resnet``, ``vit``, ``videomae``.
-        modality: ``clip`` (eats frames together) or ``image`` (eats frames one by one, pooled over time).
+        modality: ``clip`` (eats frames together) or ``image`` (eats frames one by one, pooled over time),
+            or ``sequence`` (eats numbers over time).
         parameters: Number of weights in the backbone.
         feature_dim: Width of the features that come out of the backbone.
-        shape: Clips it takes.
+        shape: Clips or sequences it takes.
         license: SPDX identifier, or ``unknown``.
         digest: BLAKE2b digest of the weights file.
         labels: Class names its own head knows, for zero-shot use; empty if it has none.
@@ -33,7 +34,7 @@ class ModelCard:
     modality: str
     parameters: int
     feature_dim: int
-    shape: ClipShape
+    shape: InputShape
     license: str = "unknown"
     digest: str = ""
     labels: tuple[str, ...] = ()
@@ -47,4 +48,5 @@ class ModelCard:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ModelCard:
         """Read a card back from what :meth:`as_dict` gave."""
-        return cls(**(content | {"shape": ClipShape(**content["shape"]), "labels": tuple(content["labels"])}))
+        kind = SequenceShape if "steps" in content["shape"] else ClipShape
+        return cls(**(content | {"shape": kind(**content["shape"]), "labels": tuple(content["labels"])}))
