@@ -58,7 +58,7 @@ class Flatten(Encoder):
         if not self.sizes:
             found = values.to(torch.get_default_dtype()).flatten(1)
             return found if self.scale == 1.0 else found * self.scale
-        numbers = values.long().reshape(len(values), -1)
+        numbers = values.long().reshape(values.shape[0], -1)  # len() would fix the batch axis of an export
         parts = [functional.one_hot(numbers[:, n], size) for n, size in enumerate(self.sizes)]
         return torch.cat(parts, dim=1).to(torch.get_default_dtype())
 

@@ -1,0 +1,111 @@
+"""A behavior run leaves as: clips of bytes in, logits and probabilities out, with all preprocessing inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from newgameplus.adapt.classifier import ClipClassifier
+from newgameplus.adapt.saving import SavedClassifier, load_classifier
+from newgameplus.deploy.export_parity import MOST_SAMPLES
+from newgameplus.deploy.exportable import Exportable, ExportedInput, ExportedOutput
+from newgameplus.errors import DataError, RunError
+from newgameplus.games.cache import cache_clips
+from newgameplus.games.clips import load_clips
+from newgameplus.recipe import Recipe
+from newgameplus.run import Run
+from newgameplus.scenarios.behavior_data import cache_folder, load_game
+
+__all__ = ["open_behavior"]
+
+
+class _Answers(nn.Module):
+    """A classifier that says its probabilities too."""
+
+    def __init__(self, classifier: ClipClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.classifier(clips)
+        return logits, logits.softmax(dim=1)
+
+
+def open_behavior(run: Run, data: str | Path | None) -> Exportable:
+    """Return a behavior run's classifier.
+
+    Args:
+        run: The run.
+        data: Clips to check with, labelled or not; by default the run's own test clips.
+
+    Raises:
+        RunError: There is no model, or the run's clips are gone and no others are given.
+        DataError: The clips given cannot be read.
+    """
+    saved = load_classifier(run.model_folder)
+    clips, origin = _own_clips(run, saved) if data is None else _given_clips(saved, data)
+    shape, labels = saved.card.shape, saved.classifier.labels
+    meaning = f"{_time_words(saved)}; axes: batch, frames, rows, columns, channels; intensities 0..255"
+    return Exportable(
+        module=_Answers(saved.classifier).eval(),
+        inputs=(ExportedInput("clips", "uint8", tuple(shape.array), meaning),),
+        outputs=(
+            ExportedOutput("logits", "one number a class, before the softmax", (len(labels),)),
+            ExportedOutput("probabilities", "one number in 0..1 a class; they sum to 1", (len(labels),)),
+        ),
+        samples={"clips": clips},
+        origin=origin,
+        facts=_facts(saved),
+        source=str(run.folder),
+    )
+
+
+def _own_clips(run: Run, saved: SavedClassifier) -> tuple[npt.NDArray[np.uint8], str]:
+    recipe = run.recipe
+    if not isinstance(recipe, Recipe):
+        remedy = "give a behavior run"
+        raise RunError("this is not a run of the behavior scenario", source=str(run.folder), remedy=remedy)
+    try:
+        game = load_game(recipe.data, saved.card.shape, recipe.seed)
+    except DataError as error:
+        message = "the clips of this run cannot be read any more, and an export is checked on real clips"
+        remedy = "put them back, or give others: --data CLIPS"
+        raise RunError(message, source=recipe.data.path, remedy=remedy, problems=error.problems) from error
+    return game.at(saved.card.shape).gather(_spread(game.split.test)), "test clips of the run"
+
+
+def _given_clips(saved: SavedClassifier, data: str | Path) -> tuple[npt.NDArray[np.uint8], str]:
+    rate = float(saved.training.get("frame_rate") or 30.0)
+    cached = cache_clips(load_clips(data, require_labels=False, frame_rate=rate), saved.card.shape, cache_folder())
+    return cached.gather(_spread(np.arange(len(cached)))), f"clips of {data}"
+
+
+def _spread(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return at most so many of them, from all over."""
+    places = np.linspace(0, len(indices) - 1, min(len(indices), MOST_SAMPLES)).round().astype(np.int64)
+    return indices[places]
+
+
+def _time_words(saved: SavedClassifier) -> str:
+    shape, span = saved.card.shape, saved.training.get("median_span") or 1.0
+    window = shape.window or span
+    return f"{shape.frames} frames of {shape.height} x {shape.width}, spread evenly over {window:.3g} seconds of video"
+
+
+def _facts(saved: SavedClassifier) -> dict[str, Any]:
+    card = saved.card
+    return {
+        "scenario": "behavior",
+        "labels": list(saved.classifier.labels),
+        "preprocessing": f"{_time_words(saved)}, the whole picture scaled to that size (by averaging over areas), "
+        f"{'grey' if card.shape.channels == 1 else 'red, green, blue'} in 0..255; scaling to the network's own range "
+        "is inside the model",
+        "frame_rate": saved.training.get("frame_rate"),
+        "seconds": saved.training.get("median_span"),
+        "license": card.license,
+        "card": card.as_dict(),
+    }
