@@ -29,6 +29,7 @@ __all__ = [
     "demo",
     "doctor",
     "evaluate",
+    "export",
     "fit",
     "generate",
     "init",
@@ -272,6 +273,13 @@ def play(policy: str | Path, episodes: int = 5, **settings: Any) -> dict[str, An
     from newgameplus.deploy.playing import play as let_play
 
     return let_play(str(policy), episodes, **settings)
+
+
+def export(run: Run | str | Path, out: str | Path, **settings: Any) -> dict[str, Any]:
+    """Write a fine-tuned model for engines and servers; see :func:`newgameplus.deploy.export.export`."""
+    from newgameplus.deploy.export import export as write
+
+    return write(run, out, **settings)
 
 
 def surgery(policy: str | Path, out: str | Path, **settings: Any) -> dict[str, Any]:
