@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from newgameplus import progress
-from newgameplus.adapt import ClipClassifier, plan_phases, trainable_parameters
 from newgameplus.errors import DataError, NewGamePlusError, Problem
 from newgameplus.games.clips import ClipSet, load_clips
 from newgameplus.games.video import probe_video
-from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
+from newgameplus.scenarios.behavior_candidates import find_candidates
+from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
 from newgameplus.scenarios.recipe_text import plain_name, quoted
-from newgameplus.train.device import threads_for, using_threads
-from newgameplus.train.loop import phase_epochs
 
 __all__ = ["check_behavior", "init_behavior"]
 
@@ -84,7 +78,8 @@ data:
   skip_bad: {skip_bad}         # true leaves out clips that cannot be read, and says which
 
 model:
-  start: bundled:doom-clips         # or transformers:NAME-OR-FOLDER, or a list of both to choose from
+  start: bundled:doom-clips         # or transformers:NAME-OR-FOLDER, or a list of both to choose from, or auto
+  use: any                # research or commercial refuses models whose licence forbids it
 
 adapt:
   strategy: lp-ft         # probe (head only) | lp-ft (head first, then all) | full | gradual
@@ -126,14 +121,20 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
             problems.append(Problem("no clip can be read", recipe.data.path, str(unusable[0])))
     except NewGamePlusError as error:
         problems += error.problems
-    for name in recipe.model.candidates:
+    try:
+        candidates = find_candidates(recipe)
+    except NewGamePlusError as error:
+        return [*problems, *error.problems], plan
+    plan["candidates"] = list(candidates.cards)
+    plan["models_left_out"] = [dict(one) for one in candidates.left_out]
+    for name in candidates.cards:
         try:
             start = load_pretrained(name, options=recipe.model.options)
         except NewGamePlusError as error:
             problems += error.problems
             continue
         if clip_set is not None and "split" in plan and "model" not in plan:
-            plan |= _costs(recipe, start, clip_set, plan["split"])
+            plan |= plan_costs(recipe, start, clip_set.labels, plan["split"])
     return problems, plan
 
 
@@ -159,61 +160,3 @@ def _look_at_videos(clip_set: ClipSet) -> tuple[ClipSet, list[Problem]]:
         elif end is not None:
             whole.append(clip)
     return replace(clip_set, clips=tuple(whole)), problems
-
-
-def _costs(recipe: Recipe, start: PretrainedModel, clip_set: ClipSet, split: dict[str, int]) -> dict[str, Any]:
-    settings = recipe.train
-    shape = start.card.shape
-    classifier = ClipClassifier(start.backbone, clip_set.labels)
-    blocks = len(start.backbone.blocks())
-    phases = recipe_phases(recipe.adapt, blocks)
-    epochs = phase_epochs(phases, max(1, split["train"]), settings)
-    batches = -(-split["train"] // settings.batch_size)
-    with using_threads(threads_for(classifier, settings)):
-        forward, both, saved = _time_step(classifier, settings.batch_size)
-    clips = sum(split.values())
-    moving = sum(count for phase, count in zip(phases, epochs, strict=True) if not phase.frozen_backbone) * batches
-    scratch = sum(epochs) * batches if "scratch" in recipe.evaluate.baselines else 0
-    weights = sum(parameter.numel() for parameter in classifier.parameters())
-    evaluated = split["validation"] * (sum(epochs) * (2 if scratch else 1)) + 3 * clips
-    seconds = (moving + scratch) * both + evaluated / settings.batch_size * forward
-    seconds += (batches * (sum(epochs) * 2) + 200) * 0.002
-    return {
-        "model": start.card.name,
-        "strategy": recipe.adapt.strategy,
-        "steps": sum(epochs) * batches,
-        "epochs": dict(zip([phase.name for phase in phases], epochs, strict=True)),
-        "parameters": weights,
-        "trainable_parameters": trainable_parameters(classifier, phases),
-        "estimated_seconds": round(seconds, 1),
-        "estimated_memory_bytes": int(weights * 16 + saved + settings.batch_size * shape.bytes_per_clip * 5),
-        "cache_bytes": clips * shape.bytes_per_clip,
-        "cache_folder_note": "frames are decoded once; set NGP_CACHE to keep them elsewhere",
-    }
-
-
-def _time_step(classifier: ClipClassifier, batch_size: int) -> tuple[float, float, int]:
-    """Time one forward pass and one whole step on grey noise, and count the bytes kept for the backward pass."""
-    generator = np.random.default_rng(0)
-    noise = generator.integers(0, 256, (batch_size, *classifier.backbone.shape.array), dtype=np.uint8)
-    clips = torch.from_numpy(noise)
-    saved = 0
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal saved
-        saved += tensor.numel() * tensor.element_size()
-        return tensor
-
-    classifier.train()
-    times = []
-    for attempt in range(2):
-        began = time.monotonic()
-        saved = 0
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            loss = classifier(clips).logsumexp(dim=1).mean()
-        middle = time.monotonic()
-        loss.backward()
-        if attempt:
-            times = [middle - began, time.monotonic() - began]
-    classifier.zero_grad(set_to_none=True)
-    return times[0], times[1], saved

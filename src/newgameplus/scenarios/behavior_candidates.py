@@ -1,0 +1,91 @@
+"""Which models a behavior recipe can start from: those it names, or with ``auto`` all of this machine that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from newgameplus import progress
+from newgameplus.errors import NewGamePlusError, PretrainedModelError, Problem, raise_problems
+from newgameplus.pretrained.card import ModelCard
+from newgameplus.pretrained.catalog import describe_pretrained
+from newgameplus.pretrained.licences import caution, use_problem
+from newgameplus.pretrained.local import ENVIRONMENT_VARIABLE, local_models
+from newgameplus.pretrained.memory import memory_problem
+from newgameplus.recipe import Recipe
+
+__all__ = ["AUTO", "Candidates", "find_candidates", "start_problems"]
+
+AUTO = "auto"
+"""What ``model.start`` says to choose among all models of this machine."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The models to choose from.
+
+    Attributes:
+        cards: Their cards by name, described without loading weights.
+        left_out: Models that ``auto`` found and that cannot be used, and why.
+    """
+
+    cards: Mapping[str, ModelCard]
+    left_out: tuple[Mapping[str, str], ...] = ()
+
+
+def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candidates:
+    """Describe and filter the models that a recipe may start from; none is loaded.
+
+    Args:
+        recipe: The recipe.
+        names: Models to choose from, instead of the recipe's.
+
+    Returns:
+        The candidates. What a recipe names must be usable; what ``auto`` finds is left out otherwise.
+
+    Raises:
+        PretrainedModelError: A model that was named cannot be used (all are told at once), or there is none.
+    """
+    named = list(dict.fromkeys(recipe.model.candidates if names is None else names))
+    found = local_models(recipe.runs) if AUTO in named else []
+    cards: dict[str, ModelCard] = {}
+    problems: list[Problem] = []
+    left_out: list[Mapping[str, str]] = []
+    for name in dict.fromkeys([*(name for name in named if name != AUTO), *found]):
+        card, wrong = _describe(recipe, name)
+        if card is not None and not wrong:
+            cards[name] = card
+        elif name in named:
+            problems += wrong
+        else:
+            left_out += [{"name": name, "message": one.message, "remedy": one.remedy} for one in wrong[:1]]
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} problems with what to start from")
+    if not cards:
+        why = "; ".join(f"{one['name']}: {one['message']}" for one in left_out)
+        remedy = f"name a model, or a folder of models in {ENVIRONMENT_VARIABLE}"
+        raise PretrainedModelError(f"no model on this machine can be used ({why})", source="model.start", remedy=remedy)
+    return Candidates(cards, tuple(left_out))
+
+
+def _describe(recipe: Recipe, name: str) -> tuple[ModelCard | None, list[Problem]]:
+    try:
+        card = describe_pretrained(name, recipe.model.options)
+    except NewGamePlusError as error:
+        return None, list(error.problems)
+    return card, start_problems(recipe, card)
+
+
+def start_problems(recipe: Recipe, card: ModelCard) -> list[Problem]:
+    """Return why a recipe may not start from a model: its licence, or its size; nothing is loaded to know.
+
+    What should only be looked up is said on standard error.
+    """
+    settings = recipe.model
+    if (told := caution(card.license, settings.use)) is not None:
+        progress.say(f"note: {card.name}: {told}")
+    strategy, batch_size = recipe.adapt.strategy, recipe.train.batch_size
+    wrong = [
+        use_problem(card.name, card.license, settings.use),
+        memory_problem(card, strategy=strategy, batch_size=batch_size),
+    ]
+    return [problem for problem in wrong if problem is not None]
