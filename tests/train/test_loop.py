@@ -63,7 +63,7 @@ def accuracy(classifier: ClipClassifier) -> float:
     return float((classify(classifier, test.batches(64)).argmax(axis=1) == test.targets).mean())
 
 
-@pytest.mark.parametrize("strategy", ["full", "lp-ft", "gradual"])
+@pytest.mark.parametrize("strategy", ["full", "lp-ft", "gradual", "lora", "l2-sp", "surgical-first"])
 def test_it_learns_far_above_chance(tmp_path: Path, strategy: str) -> None:
     settings = FAST.model_copy(update={"epochs": 40})
     classifier, _ = train(tmp_path / "c", settings, strategy, dropout=0.0)
@@ -82,6 +82,9 @@ VARIANTS = {
     "lp-ft": (FAST, "lp-ft"),
     "gradual with an average": (FAST.model_copy(update={"ema": 0.9}), "gradual"),
     "augmented, sgd": (FAST.model_copy(update={"augment": True, "optimizer": "sgd"}), "full"),
+    "lora": (FAST, "lora"),
+    "lora with an average": (FAST.model_copy(update={"ema": 0.9, "learning_rate": "find"}), "lora"),
+    "l2-sp": (FAST, "l2-sp"),
     "range test": (FAST.model_copy(update={"learning_rate": "find"}), "lp-ft"),
     "no validation": (FAST.model_copy(update={"patience": None}), "lp-ft"),
 }

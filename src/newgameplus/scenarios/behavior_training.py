@@ -19,14 +19,14 @@ from newgameplus.errors import RunError
 from newgameplus.evaluate.comparison import ARM_TITLES, FINE_TUNED, Arm
 from newgameplus.evaluate.predictions import predictions_from_dict, predictions_to_dict
 from newgameplus.pretrained.backbone import PretrainedModel
-from newgameplus.recipe import TrainSettings
+from newgameplus.recipe import AdaptSettings, TrainSettings
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_work import AT_ONCE, BehaviorWork
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.loop import train_classifier
 from newgameplus.train.recording import epoch_recorder
 
-__all__ = ["BehaviorTraining", "TrainingPlan", "plan_training"]
+__all__ = ["BehaviorTraining", "TrainingPlan", "plan_training", "recipe_phases"]
 
 #: Share of the recipe's rates for a model whose own head does the task already; measured on the validation maps.
 _GENTLE = 0.1
@@ -49,11 +49,17 @@ class TrainingPlan:
     note: str = ""
 
 
+def recipe_phases(settings: AdaptSettings, blocks: int) -> tuple[Phase, ...]:
+    """Return the phases that a recipe asks for, for a backbone with this many blocks."""
+    rank, pull = settings.lora_rank, settings.l2_sp
+    return tuple(plan_phases(settings.strategy, blocks, settings.layer_decay, lora_rank=rank, l2_sp=pull))
+
+
 def plan_training(work: BehaviorWork, start: PretrainedModel, skipped: dict[str, str]) -> list[TrainingPlan]:
     """Plan what may move, for the fine-tuned model and the baselines trained beside it; add to ``skipped`` why not."""
     settings, wanted = work.recipe.adapt, work.recipe.evaluate.baselines
     blocks = len(start.backbone.blocks())
-    phases = tuple(plan_phases(settings.strategy, blocks, settings.layer_decay))
+    phases = recipe_phases(settings, blocks)
     plans = [TrainingPlan(FINE_TUNED, phases, note=f"{start.card.name}, {settings.strategy}")]
     if "probe" in wanted:
         if settings.strategy == "probe" and settings.head == "fresh":

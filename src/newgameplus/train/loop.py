@@ -16,15 +16,22 @@ from torch import Tensor, nn
 
 from newgameplus import progress
 from newgameplus.adapt import ClipClassifier, Phase, apply_phase, parameter_groups, training_mode
+from newgameplus.adapt.adapters import add_adapters, merge_adapters
 from newgameplus.errors import DivergedError
-from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import TrainSettings
 from newgameplus.train.device import make_accelerator, threads_for, using_threads
 from newgameplus.train.examples import ClipExamples, Examples, FeatureExamples
 from newgameplus.train.learning_rate_finder import find_learning_rate
-from newgameplus.train.objectives import classification_loss, explain_divergence
+from newgameplus.train.objectives import class_weights, classification_loss, explain_divergence
 from newgameplus.train.optimizers import WeightAverage, make_optimizer, rate_factor
+from newgameplus.train.order import phase_epochs, shuffled_batches
+from newgameplus.train.processes import from_main, is_main
+from newgameplus.train.pull import Pull
+from newgameplus.train.shared_features import features_of
+from newgameplus.train.sharing import shared
+from newgameplus.train.snapshots import Snapshots
 from newgameplus.train.state import TrainingState
+from newgameplus.train.team import Team
 
 __all__ = ["TrainingResult", "phase_epochs", "train_classifier"]
 
@@ -48,14 +55,7 @@ class TrainingResult:
     rows: Rows
 
 
-def phase_epochs(phases: Sequence[Phase], examples: int, settings: TrainSettings) -> list[int]:
-    """Return the epochs of each phase; ``auto`` aims at the recipe's steps within 4 to 80 epochs in all."""
-    steps_per_epoch = -(-examples // settings.batch_size)
-    automatic = min(80, max(4, round(settings.steps / steps_per_epoch)))
-    total = automatic if settings.epochs == "auto" else settings.epochs
-    return [max(1, round(total * phase.share)) for phase in phases]
-
-
+@shared(alone=("on_epoch", "keep"), files=("checkpoint",))
 def train_classifier(
     classifier: ClipClassifier,
     phases: Sequence[Phase],
@@ -69,6 +69,7 @@ def train_classifier(
     backbone_rate: float | None = None,
     features: Mapping[str, Tensor] | None = None,
     on_epoch: Callable[[Rows], None] | None = None,
+    keep: Snapshots | None = None,
 ) -> TrainingResult:
     """Train a classifier through its phases, or go on from its checkpoint.
 
@@ -85,13 +86,14 @@ def train_classifier(
         features: Features of the untouched backbone for ``train`` and ``validation``, if they are known already; an
             empty mapping says that the backbone is not pretrained, so that its features need no standardizing.
         on_epoch: Called with all rows so far after each epoch, and once after a resume.
+        keep: Keeps weights along the way.
 
     Raises:
         DivergedError: A loss is not a finite number.
         StorageError: The checkpoint cannot be written.
     """
     training = _Training(classifier, phases, train, validation, settings, seed, arm, checkpoint, backbone_rate)
-    training.on_epoch = on_epoch
+    training.on_epoch, training.keep = on_epoch, keep
     with using_threads(threads_for(classifier, settings)):
         return training.run(features)
 
@@ -117,18 +119,25 @@ class _Training:
         self.phases, self.train, self.validation, self.settings = list(phases), train, validation, settings
         self.arm, self.checkpoint, self.backbone_rate = arm, checkpoint, backbone_rate
         self.loss = classification_loss(train.targets, len(classifier.labels), settings)
+        self.team = Team(settings.batch_size, class_weights(train.targets, len(classifier.labels), settings))
         self.epochs = phase_epochs(phases, len(train.targets), settings)
         self.batches = -(-len(train.targets) // settings.batch_size)
         self.seeds = [seed, zlib.crc32(arm.encode())]
         self.state = TrainingState(classifier)
         self.position = self.state.position
         self.on_epoch: Callable[[Rows], None] | None = None
+        self.keep: Snapshots | None = None
+        self.pull: Pull | None = None
         self.features: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
 
     def run(self, features: Mapping[str, Tensor] | None) -> TrainingResult:
         self.features = dict(features or {})
+        self.state.prepare = lambda position: self._adapt(self.phases[position.phase])
         resumed = self.state.load_weights(self.checkpoint)
+        if not resumed and any(phase.pull for phase in self.phases):
+            weights = self.classifier.backbone.named_parameters()
+            self.state.anchors = {name: value.detach().clone() for name, value in weights}
         self.position = self.state.position
         if resumed:
             self._tell()
@@ -143,13 +152,16 @@ class _Training:
 
     def _features(self, name: str, examples: ClipExamples) -> Tensor:
         if name not in self.features:
-            backbone, batches = self.classifier.backbone, examples.batches(64)
-            count = len(examples.targets)
-            self.features[name] = compute_features(backbone, batches, count, f"features ({self.arm}, {name})")
+            title = f"features ({self.arm}, {name})"
+            self.features[name] = features_of(self.classifier.backbone, examples, title)
         return self.features[name]
 
     def _phase(self, phase: Phase, bar: progress.Task, resumed: bool) -> None:
+        if not self.position.in_phase:
+            torch.manual_seed(int(np.random.SeedSequence([*self.seeds, self.position.phase]).generate_state(1)[0]))
+            self._adapt(phase)
         apply_phase(self.classifier, phase)
+        self.pull = Pull(self.classifier.backbone, self.state.anchors, phase.pull) if phase.pull else None
         learner: nn.Module = self.classifier
         train: Examples = self.train
         validation: Examples | None = self.validation
@@ -166,9 +178,14 @@ class _Training:
             # The weights that a phase starts from are a candidate too: a few labels must not make a good start worse.
             self._keep_if_best(learner, self._loss_and_accuracy(learner, validation)[0], epoch=-1)
         while self.position.epoch < self.epochs[self.position.phase]:
+            self.team.level(learner)
             self._epoch(phase, learner, train, bar)
             row = self._validate(phase, learner, validation)
             bar.advance(0, _note(row))
+            if self.keep is not None:
+                done, epochs = self.position.epoch, self.epochs[self.position.phase]
+                with self._averaged(self.classifier) if learner is self.classifier else contextlib.nullcontext():
+                    self.keep.after_epoch(self.position.phase, done, epochs, self.classifier)
             if self._should_stop():
                 skipped = self.epochs[self.position.phase] - self.position.epoch
                 progress.say(f"  {self.arm}, {phase.name}: stopped {skipped} epochs early, no better validation loss")
@@ -176,11 +193,16 @@ class _Training:
             self._save()
         self._end(learner)
 
+    def _adapt(self, phase: Phase) -> None:
+        if not phase.adapter_rank:
+            return
+        layers = add_adapters(self.classifier.backbone, phase.adapter_rank)
+        left_out = f"; {len(layers.skipped)} cannot have one" if layers.skipped else ""
+        progress.say(f"  {self.arm}: adapters of rank {phase.adapter_rank} at {len(layers.names)} layers{left_out}")
+
     def _begin(self, phase: Phase, learner: nn.Module, train: Examples, resumed: bool) -> bool:
         """Set up the optimizer of a phase; say whether the phase is at its very start."""
-        fresh = self.position.epoch == 0 and self.position.batch == 0
-        if fresh:
-            torch.manual_seed(int(np.random.SeedSequence([*self.seeds, self.position.phase]).generate_state(1)[0]))
+        fresh = not self.position.in_phase
         rate = self._backbone_rate(phase, learner, train)
         optimizer = self._optimizer(self.classifier, phase, rate)
         self.state.optimizer = self.accelerator.prepare_optimizer(optimizer)
@@ -214,9 +236,10 @@ class _Training:
             def make(trial: nn.Module) -> torch.optim.Optimizer:
                 return self._optimizer(trial, phase, self.settings.head_learning_rate)  # type: ignore[arg-type]
 
-            top = self.settings.head_learning_rate
-            found = find_learning_rate(learner, make, self._endless(train), self.loss, largest=top)
-            self.position.rates[phase.name] = found
+            top, found = self.settings.head_learning_rate, 0.0
+            if is_main():
+                found = find_learning_rate(learner, make, self._endless(train), self.loss, largest=top)
+            found = self.position.rates[phase.name] = from_main(found)
             progress.say(f"  {self.arm}, {phase.name}: learning rate {found:.2e} by range test")
         return self.position.rates[phase.name]
 
@@ -229,14 +252,8 @@ class _Training:
 
     def _order(self, train: Examples, epoch: int) -> list[np.ndarray[Any, Any]]:
         """Positions of each batch of an epoch: a function of seed, arm, phase and epoch alone."""
-        order = np.random.default_rng([*self.seeds, self.position.phase, epoch]).permutation(len(train.targets))
-        batches = [
-            order[start : start + self.settings.batch_size] for start in range(0, len(order), self.settings.batch_size)
-        ]
-        # Normalization over a batch needs two examples: a lone last one joins the batch before.
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [np.concatenate(batches[-2:])]
-        return batches
+        seeds = [*self.seeds, self.position.phase, epoch]
+        return shuffled_batches(seeds, len(train.targets), self.settings.batch_size)
 
     def _batch(
         self, examples: Examples, positions: np.ndarray[Any, Any], generator: np.random.Generator | None
@@ -250,8 +267,10 @@ class _Training:
         for batch, positions in enumerate(self._order(train, position.epoch)):
             if batch < position.batch:
                 continue
-            generator = np.random.default_rng([*self.seeds, position.phase, position.epoch, batch])
-            loss = self._step(learner, *self._batch(train, positions, generator))
+            seeds = [*self.seeds, position.phase, position.epoch, batch]
+            mine, generator = self.team.part(positions, np.random.default_rng(seeds), seeds)
+            with self.team.together(learner):
+                loss = self._step(learner, *self._batch(train, mine, generator))
             position.loss_sum += loss * len(positions)
             position.loss_count += len(positions)
             position.batch, position.step = batch + 1, position.step + 1
@@ -268,11 +287,11 @@ class _Training:
         optimizer.zero_grad(set_to_none=True)
         with self.accelerator.autocast():
             outputs = learner(inputs)
-        loss = self.loss(outputs, targets)
-        value = float(loss.detach())
+        loss, value = self.team.weigh(self.loss(outputs, targets), targets)
         if not np.isfinite(value):
             raise self._diverged(value, learner, inputs)
-        self.accelerator.backward(loss)
+        self.accelerator.backward(loss if self.pull is None else loss + self.pull.loss() / self.team.count)
+        self.team.add_gradients(learner.parameters())
         if self.settings.gradient_clip is not None:
             self.accelerator.clip_grad_norm_(learner.parameters(), self.settings.gradient_clip)
         optimizer.step()
@@ -327,24 +346,19 @@ class _Training:
 
     def _score(self, learner: nn.Module, validation: Examples) -> tuple[float, float]:
         total, correct = 0.0, 0
-        for start in range(0, len(validation.targets), 64):
+        for start in self.team.mine(range(0, len(validation.targets), 64)):
             positions = np.arange(start, min(start + 64, len(validation.targets)))
             inputs, targets = self._batch(validation, positions, None)
             with self.accelerator.autocast():
                 outputs = learner(inputs)
             total += float(self.loss(outputs, targets)) * len(positions)
             correct += int((outputs.argmax(dim=1) == targets).sum())
-        return total / len(validation.targets), correct / len(validation.targets)
+        total, right = self.team.total(total, correct)
+        return total / len(validation.targets), right / len(validation.targets)
 
-    @contextlib.contextmanager
-    def _averaged(self, learner: nn.Module) -> Iterator[None]:
-        if self.state.average is None:
-            yield
-            return
-        current = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-        learner.load_state_dict(self.state.average.values)
-        yield
-        learner.load_state_dict(current)
+    def _averaged(self, learner: nn.Module) -> contextlib.AbstractContextManager[None]:
+        average = self.state.average
+        return contextlib.nullcontext() if average is None else average.standing_in(learner)
 
     def _should_stop(self) -> bool:
         position, patience = self.position, self.settings.patience
@@ -360,6 +374,10 @@ class _Training:
         elif self.state.average is not None:
             learner.load_state_dict(self.state.average.values)
         position = self.position
+        if self.phases[position.phase].adapter_rank:
+            merge_adapters(self.classifier.backbone)
+        if self.keep is not None:
+            self.keep.after_phase(position.phase, self.classifier)
         position.phase, position.epoch, position.batch = position.phase + 1, 0, 0
         position.best_loss, position.best_epoch = None, -1
         position.done = position.phase == len(self.phases)
@@ -368,7 +386,8 @@ class _Training:
 
     def _save(self) -> None:
         self.state.worked()
-        self.state.save(self.checkpoint)
+        if is_main():
+            self.state.save(self.checkpoint)
         self.saved_at = time.monotonic()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ class Position:
     rates: dict[str, float] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def in_phase(self) -> bool:
+        """Whether a phase has begun and is not over."""
+        return self.epoch > 0 or self.batch > 0
+
 
 @dataclass
 class TrainingState:
@@ -64,6 +70,8 @@ class TrainingState:
         average: The moving average of the weights of the current phase, if the recipe asks for one.
         best: Best weights of the phase by validation loss.
         scaler: The gradient scaler of fp16, if there is one.
+        anchors: Pretrained weights of the backbone by name, if some phase holds it to them.
+        prepare: Called before weights are loaded in the middle of a phase, to give the module what that phase gives it.
     """
 
     module: nn.Module
@@ -72,6 +80,8 @@ class TrainingState:
     average: WeightAverage | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
     scaler: Any = None
+    anchors: dict[str, Tensor] = field(default_factory=dict)
+    prepare: Callable[[Position], None] | None = None
     _worked_from: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     def worked(self) -> float:
@@ -85,6 +95,7 @@ class TrainingState:
         """Write everything to ``path``."""
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"anchor.{name}": value for name, value in self.anchors.items()}
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["random_cuda"] = torch.cuda.get_rng_state()
@@ -112,10 +123,13 @@ class TrainingState:
         tensors, content = load_tensors(path, remedy=REDO)
         try:
             self.position = Position(**content["position"])
+            if self.prepare is not None and self.position.in_phase:
+                self.prepare(self.position)
             self.module.load_state_dict(_part(tensors, "module."))
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError, IndexError) as error:
             raise RunError(f"the checkpoint does not fit: {error}", source=str(path), remedy=REDO) from error
         self.best = _part(tensors, "best.")
+        self.anchors = _part(tensors, "anchor.")
         return True
 
     def load_optimizer(self, path: Path) -> None:
