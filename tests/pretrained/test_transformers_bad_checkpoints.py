@@ -156,7 +156,7 @@ def test_weights_that_are_no_numbers(folder, value):
 @pytest.mark.parametrize(
     ("config_class", "model_class"), [("BertConfig", "BertModel"), ("GPT2Config", "GPT2LMHeadModel")]
 )
-def test_a_language_model(tmp_path, config_class, model_class):
+def test_a_language_model_reads_numbers_and_needs_its_weights_too(tmp_path, config_class, model_class):
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = getattr(transformers, config_class)(
         **small, vocab_size=99, bos_token_id=1, eos_token_id=2, architectures=[model_class]
@@ -164,8 +164,9 @@ def test_a_language_model(tmp_path, config_class, model_class):
     config.save_pretrained(tmp_path)
     save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     error = refusal(tmp_path)
-    assert "not an image or video model" in error.message
-    assert model_class in error.message
+    assert "weights of this checkpoint cannot be used" in error.message
+    assert any("weights are missing" in problem.message for problem in error.problems)
+    assert "takes numbers over time" in refusal(tmp_path, frames=4).message
 
 
 @pytest.mark.parametrize(

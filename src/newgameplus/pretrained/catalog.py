@@ -27,8 +27,10 @@ __all__ = ["SOURCES", "describe_pretrained", "did_you_mean", "list_models", "loa
 SOURCES: dict[str, str] = {
     "bundled": "newgameplus.pretrained.bundled",
     "transformers": "newgameplus.pretrained.transformers",
+    "keras": "newgameplus.pretrained.keras",
     "checkpoint": "newgameplus.pretrained.checkpoint",
     "run": "newgameplus.pretrained.run",
+    "sequence": "newgameplus.pretrained.sequence",
 }
 
 

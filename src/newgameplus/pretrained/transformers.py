@@ -9,7 +9,7 @@ state. Weights come from safetensors only, and no code from a checkpoint is ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,10 @@ def load(
     mean: float | str | Sequence[float] | None = None,
     std: float | str | Sequence[float] | None = None,
     revision: str | None = None,
+    steps: int | None = None,
+    channels: int | None = None,
 ) -> PretrainedModel:
-    """Load an image or video model of the Transformers library as a backbone for clips.
+    """Load an image or video model of the Transformers library as a backbone for clips, or a text model for sequences.
 
     Args:
         name: A folder that ``save_pretrained`` wrote (``./my-folder``), or a name on the Hugging Face Hub.
@@ -56,6 +58,9 @@ def load(
         mean: Mean of each channel (of values in 0..1), or of all, where the checkpoint has no preprocessor_config.json.
         std: Spread of each channel, likewise.
         revision: Branch, tag or commit on the hub.
+        steps: Text models only: steps that sequences of numbers are brought to, see
+            :mod:`newgameplus.pretrained.sequence_transformers`.
+        channels: Text models only: numbers at each step; the scenario sets it to what the data have.
 
     Returns:
         The model. It brings a zero-shot head if the checkpoint has a linear one (and pooling is not ``max``, of which
@@ -66,6 +71,11 @@ def load(
         PretrainedModelError: The checkpoint is missing, damaged, pickled, incomplete, of another kind, or does not take
             the frames and size asked for.
     """
+    pixels = {"frames": frames, "height": height, "width": width, "pooling": pooling, "mean": mean, "std": std}
+    if _reads_text(name, revision, pixels, {"steps": steps, "channels": channels}):
+        from newgameplus.pretrained.sequence_transformers import load_text
+
+        return load_text(name, fresh=fresh, steps=steps, channels=channels, revision=revision)
     plan = _plan(
         name,
         weights_needed=not fresh,
@@ -98,6 +108,15 @@ def describe(name: str, **options: Any) -> ModelCard:
         MissingExtraError: Transformers is not installed.
         PretrainedModelError: As for :func:`load`, but for what only the weights can show.
     """
+    numbers = {"steps": options.pop("steps", None), "channels": options.pop("channels", None)}
+    pixels = {key: value for key, value in options.items() if key != "revision"}
+    if _reads_text(name, options.get("revision"), pixels, numbers):
+        import torch
+
+        from newgameplus.pretrained.sequence_transformers import load_text
+
+        with torch.random.fork_rng(devices=[]):
+            return load_text(name, revision=options.get("revision"), weights=False, **numbers).card
     plan = _plan(name, weights_needed=False, **options)
     settings = (plan.card, plan.blueprint, plan.preprocessing)
     try:
@@ -114,6 +133,10 @@ def rebuild(card: ModelCard) -> PretrainedModel:
     """
     from newgameplus.pretrained.transformers_blueprint import read_blueprint
 
+    if card.modality == "sequence":
+        from newgameplus.pretrained.sequence_transformers import rebuild_text
+
+        return rebuild_text(card)
     missing = [key for key in ("config", "pooler", "pooling", "preprocessing") if key not in card.facts]
     if missing:
         raise PretrainedModelError(
@@ -121,6 +144,20 @@ def rebuild(card: ModelCard) -> PretrainedModel:
         )
     blueprint = read_blueprint(card.facts["config"], frozenset(), source=card.name, pooler=bool(card.facts["pooler"]))
     return _assemble(card, blueprint, Preprocessing.from_dict(card.facts["preprocessing"]), folder=None)
+
+
+def _reads_text(name: str, revision: str | None, pixels: Mapping[str, Any], numbers: Mapping[str, Any]) -> bool:
+    """Say from the configuration whether this is a text network, and refuse options of the other kind."""
+    from newgameplus.pretrained.sequence_transformers import is_text_config
+
+    text = is_text_config(find_checkpoint(name, revision=revision, weights_needed=False).config)
+    wrong = [key for key, value in (pixels if text else numbers).items() if value is not None]
+    if wrong:
+        takes = "numbers over time (steps, channels)" if text else "pictures (frames, height, width ...)"
+        message = f"this network takes {takes}, and has no option {', '.join(wrong)}"
+        remedy = "leave it out" if text else "for numbers over time choose a text network, or sequence:gru"
+        raise PretrainedModelError(message, source=f"transformers:{name}", remedy=remedy)
+    return text
 
 
 def cards() -> list[ModelCard]:
