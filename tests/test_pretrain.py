@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 import torch
 from tests.recordings import FRAME_RATE, LABELS, draw_span, record, write_video
+from tests.scene_maps import quick_recipe, write_text_maps
 
-from newgameplus.errors import DataError, NewGamePlusError, RecipeError, RunError
+from newgameplus.errors import DataError, NewGamePlusError, PretrainedModelError, RecipeError, RunError
 from newgameplus.games.trajectories import SUFFIX, Trajectory, save_trajectory
 from newgameplus.pretrained.catalog import load_pretrained
-from newgameplus.recipe import AgentRecipe, Recipe
+from newgameplus.pretrained.tile_model import load_start
+from newgameplus.recipe import AgentRecipe, Recipe, SceneRecipe
 from newgameplus.scenarios import behavior_pretraining
+from newgameplus.scenarios.scene_data import load_scene_game
 from newgameplus.train import pretraining as loop
+from newgameplus.train import tile_loop
 from newgameplus.verbs import fit, pretrain
 
 
@@ -183,3 +187,91 @@ def test_what_cannot_be_is_refused_and_costs_nothing(clips: Path, recordings: Pa
     with pytest.raises(RecipeError, match="policy") as caught:
         pretrain(agent)
     assert "clone" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Maps of a recipe, and a folder of others: of the same tiles, one of them tested on, one with a tile more."""
+    folder = tmp_path_factory.mktemp("maps")
+    write_text_maps(folder / "own", "platformer", 11, height=12, width=40)
+    legend = json.loads((folder / "own" / "legend.json").read_text())
+    (folder / "more").mkdir()
+    known = set("".join((folder / "own" / f"map{number:02d}.txt").read_text() for number in range(6)))
+    for number in range(6, 11):
+        path = folder / "own" / f"map{number:02d}.txt"
+        if set(path.read_text()) <= known:
+            shutil.move(path, folder / "more" / path.name)
+        else:
+            path.unlink()
+    first = sorted((folder / "more").glob("*.txt"))[0]
+    odd = next(key for key in "QZXYW" if key not in legend)
+    (folder / "more" / "odd.txt").write_text(odd + first.read_text()[1:])
+    (folder / "more" / "legend.json").write_text(json.dumps(legend | {odd: ["solid"]}))
+    return folder
+
+
+def scene_recipe(maps: Path, runs: Path, more: Path | None, **parts: Any) -> SceneRecipe:
+    own = {"pretrain": {"path": str(more) if more else None, "steps": 4, "batch_size": 2}, "name": "hills"}
+    return quick_recipe(maps / "own", runs, rules="platformer", **own | parts)
+
+
+def test_maps_of_the_same_tiles_make_a_start(maps: Path, tmp_path: Path) -> None:
+    recipe = scene_recipe(maps, tmp_path, maps / "more")
+    tested = load_scene_game(recipe)
+    shutil.copy(tested.groups[tested.test[0]], maps / "more" / "tested.txt")
+    result = pretrain(recipe)
+    assert {Path(left["source"].split(" (")[0]).name for left in result["left_out"]} == {"odd.txt", "tested.txt"}
+    assert result["held_out"] == len(tested.train)
+    assert result["levels"] == len(list((maps / "more").glob("map*.txt")))
+    assert result["after"] != result["before"]
+    assert (result["after"] < result["before"]) == result["helped"]
+    start = load_start(result["start_from"])
+    assert start.name == result["start_from"]
+    run = fit(recipe, tmp_path / "fit", start=result["start_from"])
+    assert run.finished
+    assert load_start(f"run:{run.folder}").measures == tested.measures
+    again = pretrain(recipe, maps / "own", tmp_path / "again", start=f"run:{run.folder}", steps=2)
+    assert again["held_out"] == 1  # nothing but its own maps: one of them is kept to measure by
+    with pytest.raises(PretrainedModelError, match="scene scenario"):
+        load_start(f"run:{wrong_run(tmp_path)}")
+    with pytest.raises(RunError, match="finished"):
+        pretrain(recipe)
+
+
+def wrong_run(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "card.json").write_text(json.dumps({"schema": 1, "labels": ["a", "b"]}))
+    return folder
+
+
+def test_maps_go_on_and_end_the_same(maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"train": {"threads": 1, "check_every": 2, "checkpoint_seconds": 1e-9}}
+    recipe = scene_recipe(maps, tmp_path, None, **settings)
+    pretrain(recipe, out=tmp_path / "whole", minutes=100.0)
+    step = tile_loop._Loop._step
+
+    def stopping(self: Any, *some: Any) -> None:
+        if self.position.step == 3 and self.steps[0] == 4:
+            raise Stopped
+        step(self, *some)
+
+    monkeypatch.setattr(tile_loop._Loop, "_step", stopping)
+    with pytest.raises(Stopped):
+        pretrain(recipe, out=tmp_path / "parted", minutes=100.0)
+    monkeypatch.undo()
+    pretrain(recipe, out=tmp_path / "parted", minutes=100.0)
+    assert weights_of(tmp_path / "parted") == weights_of(tmp_path / "whole")
+
+
+def test_maps_of_other_tiles_are_refused(maps: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "map.txt").write_text("QQQ\nQQQ\n")
+    (other / "legend.json").write_text(json.dumps({"Q": ["solid"]}))
+    with pytest.raises(DataError, match="tiles alone"):
+        pretrain(scene_recipe(maps, tmp_path, other))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError):
+        pretrain(scene_recipe(maps, tmp_path, empty))

@@ -17,7 +17,7 @@ from newgameplus.games.scenes import Level
 from newgameplus.pretrained.tile_model import load_tile_model
 from newgameplus.recipe import SceneRecipe
 from newgameplus.run import Run
-from newgameplus.scenarios import scene, scene_cards, scene_evaluation
+from newgameplus.scenarios import scene, scene_cards, scene_evaluation, scene_start
 from newgameplus.train import tile_loop
 from newgameplus.verbs import compare
 
@@ -123,7 +123,7 @@ def stop_after(calls: int, function: Callable[..., Any], before: bool = False) -
 #: Where a fit is interrupted: module, attribute, at which call, and whether before it is done.
 STAGES = {
     "solving the maps": (scene, "load_scene_game", 1, False),
-    "surgery": (scene, "change_vocabulary", 2, True),
+    "surgery": (scene_start, "change_vocabulary", 2, True),
     "a step of fine-tuning": (tile_loop._Loop, "_step", 3, False),
     "the last check of fine-tuning": (tile_loop._Loop, "_check", 3, False),
     "saving the model": (scene, "save_tile_model", 1, False),

@@ -202,7 +202,8 @@ def load_start(name: str, *, fresh: bool = False, options: Mapping[str, Any] | N
     """Load a pretrained tile model by its full name.
 
     Args:
-        name: ``bundled:tiles``, or ``transformers:FOLDER`` for a causal language model such as GPT-2.
+        name: ``bundled:tiles``, ``transformers:FOLDER`` for a causal language model such as GPT-2, or ``run:FOLDER``
+            for a finished run or what ``ngp pretrain`` made.
         fresh: Keep the architecture but start from random weights.
         options: Options of the source: ``revision`` for a model on the hub.
 
@@ -220,8 +221,31 @@ def load_start(name: str, *, fresh: bool = False, options: Mapping[str, Any] | N
         from newgameplus.pretrained.text_tiles import load_text_model
 
         return load_text_model(rest, fresh=fresh, **dict(options or {}))
+    if source == "run" and rest:
+        return _load_run(rest, fresh=fresh)
     folder = Path(__file__).with_name("weights") / rest
     if source != "bundled" or not (folder / CARD).is_file():
-        remedy = "scenes start from bundled:tiles, or transformers:FOLDER with a causal language model such as GPT-2"
+        remedy = "scenes start from bundled:tiles, run:FOLDER, or transformers:FOLDER with a model such as GPT-2"
         raise PretrainedModelError(f"no tile model is called {name!r}", source="model.start", remedy=remedy)
     return load_tile_model(folder, error=PretrainedModelError, fresh=fresh)[0]
+
+
+def _load_run(name: str, *, fresh: bool) -> TileModel:
+    """Load the tile model of a finished run, or of a pretraining; its name is then the folder's."""
+    from newgameplus.pretrained.run import model_folder
+
+    folder = model_folder(name)
+    try:
+        content = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        of_scenes = content.get("scenario") == "scene"
+    except (OSError, ValueError, AttributeError) as error:
+        remedy = "restore it from a copy, or fit again"
+        raise PretrainedModelError(
+            f"this card is damaged ({error})", source=str(folder / CARD), remedy=remedy
+        ) from error
+    if not of_scenes:
+        remedy = "name a run of ngp fit on maps, or what ngp pretrain made of maps"
+        raise PretrainedModelError("this is no model of the scene scenario", source=str(folder / CARD), remedy=remedy)
+    model = load_tile_model(folder, error=PretrainedModelError, fresh=fresh)[0]
+    model.name = f"run:{name}"
+    return model

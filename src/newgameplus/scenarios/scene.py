@@ -12,19 +12,18 @@ import numpy as np
 import torch
 
 from newgameplus import progress
-from newgameplus.adapt.tile_adapters import add_adapters, merge_adapters
+from newgameplus.adapt.adapters import add_adapters, merge_adapters
 from newgameplus.adapt.tile_strategies import TilePhase, plan_tile_phases
-from newgameplus.adapt.vocabulary import Origin, change_vocabulary
+from newgameplus.adapt.vocabulary import Origin
 from newgameplus.errors import DataError, RunError
 from newgameplus.evaluate.scene_arms import HeldOutBits, TrainingCost
-from newgameplus.games.structure import tile_habits
-from newgameplus.pretrained.tile_model import TileFacts, TileModel, load_start, load_tile_model, save_tile_model
+from newgameplus.pretrained.tile_model import TileModel, load_tile_model, save_tile_model
 from newgameplus.recipe import recipe_settings
-from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.run import Run
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, scene_recipe
 from newgameplus.scenarios.scene_evaluation import SceneResults, evaluate_scenes
 from newgameplus.scenarios.scene_self_training import SelfMade
+from newgameplus.scenarios.scene_start import bits_a_tile, level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
 from newgameplus.train.loop import TrainingResult
@@ -143,19 +142,11 @@ class SceneScenario:
 
     def _zero_shot_bits(self, game: SceneGame, name: str) -> float:
         model = self._start(game, name)[0]
-        found = level_bits(model.network, self._book(game, game.train, model=model)).sum(axis=0)
-        return float(found[0] / found[1])
+        return bits_a_tile(model, self._book(game, game.train, model=model))
 
     def _start(self, game: SceneGame, name: str, *, fresh: bool = False) -> tuple[TileModel, list[Origin]]:
         """Load a pretrained model and give it the game's tiles and measures."""
-        torch.manual_seed(self.recipe.seed)
-        model = load_start(name, fresh=fresh, options=_source_options(self.recipe))
-        habits = tile_habits(game.some(game.train))
-        tiles = [
-            TileFacts(tile.name, game.way.meanings(number), tuple(round(float(share), 3) for share in habit))
-            for number, (tile, habit) in enumerate(zip(game.way.tileset.tiles, habits[game.way.base], strict=True))
-        ]
-        return change_vocabulary(model, tiles, game.measures)
+        return open_start(self.recipe, game, name, fresh=fresh)
 
     def adapt(self, start: TileModel) -> list[ScenePlan]:
         """Step 2: vocabulary surgery is done; plan what may move, for the fine-tuned model and for the baselines."""
@@ -176,12 +167,7 @@ class SceneScenario:
         self, game: SceneGame, numbers: Any, *, mirror: bool = False, model: TileModel | None = None
     ) -> LevelBook:
         examples = game.examples(numbers, self.recipe.data.scan, mirror=mirror)
-        rows = max(example.scan.shape[1] for example in examples)
-        window = self.recipe.train.window
-        context = getattr(model.network, "context", 448) if model is not None else 448
-        if window != "auto":
-            context = min(context, window * rows)
-        return LevelBook(examples, game.measures, max(context, rows), self.recipe.control.dropout)
+        return level_book(self.recipe, game, examples, model)
 
     def _train_plan(self, game: SceneGame, start: TileModel, plan: ScenePlan) -> TrainedTiles:
         folder = self.run.model_folder if plan.name == FINE_TUNED else self.run.folder / "checkpoints" / plan.name
@@ -280,8 +266,3 @@ def _plain_values(game: SceneGame) -> dict[str, list[float | None]]:
         name: [None if (value := game.values[n].get(name, np.nan)) != value else float(value) for n in game.train]
         for name in game.measures
     }
-
-
-def _source_options(recipe: SceneRecipe) -> dict[str, Any]:
-    """Options of the model's source; the text encoder of captions is another matter."""
-    return {name: value for name, value in recipe.model.options.items() if name != "text_encoder"}
