@@ -51,6 +51,7 @@ class ExportFormat(Protocol):
 EXPORT_FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "newgameplus.deploy.export_formats.onnx:OnnxFormat",
+        "tensorflow": "newgameplus.deploy.export_formats.tensorflow:TensorflowFormat",
     }
 )
 
