@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from newgameplus import cli_agent, cli_export, cli_pretrain, cli_scenes
+from newgameplus import cli_agent, cli_export, cli_pretrain, cli_scenes, cli_sweep
 from newgameplus.cli_text import PREDICTION_FORMS, comparison_text, evaluation_text, finished, plan_text
 from newgameplus.console import Answered, answer
 from newgameplus.console import run as run_app
@@ -226,6 +226,7 @@ app.command("generate")(cli_scenes.generate)
 app.command("check-scenes")(cli_scenes.check_scenes)
 app.command("play")(cli_agent.play)
 app.command("surgery")(cli_agent.surgery)
+app.command("sweep")(cli_sweep.sweep)
 app.command("export")(cli_export.export)
 
 

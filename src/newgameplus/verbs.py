@@ -41,6 +41,7 @@ __all__ = [
     "record_env",
     "resume",
     "surgery",
+    "sweep",
 ]
 
 
@@ -187,6 +188,16 @@ def resume(folder: str | Path) -> Run:
     from newgameplus.finetune import resume as go_on
 
     return go_on(folder)
+
+
+def sweep(
+    recipe: AnyRecipe | str | Path, over: Mapping[str, Sequence[Any]] | Sequence[str], **settings: Any
+) -> dict[str, Any]:
+    """Fit a recipe with every combination of settings, and compare; see :func:`newgameplus.sweep.sweep`."""
+    from newgameplus.cli_text import comparison_text
+    from newgameplus.sweep import sweep as run_all
+
+    return run_all(recipe, over, compare=lambda folders: comparison_text(compare(folders)), **settings)
 
 
 def evaluate(
