@@ -162,7 +162,7 @@ class Run:
     def discard_if_unused(self) -> None:
         """Remove the folder if nothing was worked out in it yet, so that its name is free again."""
         checkpoints = self.folder / "checkpoints"
-        begun = {path.name for path in checkpoints.glob("*")} - {"data.json"}
+        begun = {path.name for path in checkpoints.glob("*")} - {"data.json", "candidates.json"}
         if begun or self.model_folder.exists() or self.finished:
             return
         with contextlib.suppress(OSError):

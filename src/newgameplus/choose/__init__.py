@@ -1,5 +1,6 @@
 """Step 1: choose a pretrained model, by measurement on the user's own data."""
 
+from newgameplus.choose.advice import Task, advise, similarity
 from newgameplus.choose.candidates import Candidate, Choice, Cost, ShortRun
 from newgameplus.choose.estimating import estimate
 from newgameplus.choose.prior import Prior, static_prior
@@ -13,6 +14,8 @@ __all__ = [
     "Cost",
     "Prior",
     "ShortRun",
+    "Task",
+    "advise",
     "combine",
     "decide",
     "estimate",
@@ -21,5 +24,6 @@ __all__ = [
     "log_evidence",
     "rank_by",
     "shortlist",
+    "similarity",
     "static_prior",
 ]

@@ -13,8 +13,9 @@ from newgameplus.pretrained.licences import caution, use_problem
 from newgameplus.pretrained.local import ENVIRONMENT_VARIABLE, local_models
 from newgameplus.pretrained.memory import memory_problem
 from newgameplus.recipe import Recipe
+from newgameplus.run import Run
 
-__all__ = ["AUTO", "Candidates", "find_candidates", "start_problems"]
+__all__ = ["AUTO", "Candidates", "find_candidates", "resolve_candidates", "start_problems"]
 
 AUTO = "auto"
 """What ``model.start`` says to choose among all models of this machine."""
@@ -65,6 +66,25 @@ def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candi
         remedy = f"name a model, or a folder of models in {ENVIRONMENT_VARIABLE}"
         raise PretrainedModelError(f"no model on this machine can be used ({why})", source="model.start", remedy=remedy)
     return Candidates(cards, tuple(left_out))
+
+
+def resolve_candidates(run: Run, recipe: Recipe) -> Candidates:
+    """Return the models that a run chooses from; a run that goes on chooses from those that it began with.
+
+    Raises:
+        PretrainedModelError: A model cannot be used (any more).
+        RunError: The run's note is damaged.
+    """
+    if AUTO not in recipe.model.candidates:
+        return find_candidates(recipe)
+    note = run.note("candidates")
+    if note is not None:
+        with run.noted("candidates"):
+            names, left_out = [str(name) for name in note["names"]], tuple(note["left_out"])
+        return Candidates(find_candidates(recipe, names).cards, left_out)
+    found = find_candidates(recipe)
+    run.keep_note("candidates", {"names": list(found.cards), "left_out": [dict(one) for one in found.left_out]})
+    return found
 
 
 def _describe(recipe: Recipe, name: str) -> tuple[ModelCard | None, list[Problem]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.loop import train_classifier
 from newgameplus.train.recording import epoch_recorder
 
-__all__ = ["BehaviorTraining", "TrainingPlan", "plan_training", "recipe_phases"]
+__all__ = ["BehaviorTraining", "TrainingPlan", "gentle", "own_head_accuracy", "plan_training", "recipe_phases"]
 
 #: Share of the recipe's rates for a model whose own head does the task already; measured on the validation maps.
 _GENTLE = 0.1
@@ -120,7 +120,7 @@ class BehaviorTraining:
         classifier = ClipClassifier(model.backbone, game.labels)
         if plan.name == FINE_TUNED and self._trusts_head():
             classifier.head.carry_over(game.labels, start.zero_shot)  # type: ignore[arg-type]
-            settings = _gentle(settings)
+            settings = gentle(settings)
         shape = start.card.shape
         validation = game.examples(shape, split.validation) if len(split.validation) else None
         features = {} if plan.fresh else {p: self.work.features(game, start, p) for p in ("train", "validation")}
@@ -161,10 +161,9 @@ class BehaviorTraining:
         if self.recipe.adapt.head != "auto" or start.zero_shot is None:
             return False
         features = self.work.features(game, start, "train")
-        probabilities = zero_shot_probabilities(features, start.zero_shot, game.labels)
-        if probabilities is None:
+        right = own_head_accuracy(start, features, game.targets[game.split.train], game.labels)
+        if right is None:
             return False
-        right = float((probabilities.argmax(axis=1) == game.targets[game.split.train]).mean())
         knn = self.choice.chosen.scores["knn"]
         told = f"the model's own head names {right:.0%} of the training clips rightly, nearest neighbours {knn:.0%}"
         trusted = right > knn
@@ -186,7 +185,24 @@ class BehaviorTraining:
         save_classifier(self.run.model_folder, classifier, start.card, training)
 
 
-def _gentle(settings: TrainSettings) -> TrainSettings:
+def own_head_accuracy(
+    start: PretrainedModel, features: Tensor, targets: np.ndarray[Any, Any], labels: Sequence[str]
+) -> float | None:
+    """Return how often a model's own head is right, or None if it has none for these class names.
+
+    Args:
+        start: The pretrained model.
+        features: float32 [clips, feature_dim] of its untouched backbone.
+        targets: int64 [clips]; classes.
+        labels: Class names.
+    """
+    if start.zero_shot is None:
+        return None
+    probabilities = zero_shot_probabilities(features, start.zero_shot, tuple(labels))
+    return None if probabilities is None else float((probabilities.argmax(axis=1) == targets).mean())
+
+
+def gentle(settings: TrainSettings) -> TrainSettings:
     """Lower the rates for a model that does the task already: there is more to lose than to learn."""
     rate = settings.learning_rate if settings.learning_rate == "find" else settings.learning_rate * _GENTLE
     return settings.model_copy(

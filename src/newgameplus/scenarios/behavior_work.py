@@ -15,6 +15,7 @@ from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import Recipe
 from newgameplus.run import REDO, Run
 from newgameplus.scenarios.behavior_data import BehaviorGame
+from newgameplus.scenarios.behavior_features import cached_features
 from newgameplus.shapes import Predictions
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.device import threads_for, using_threads
@@ -58,13 +59,34 @@ class BehaviorWork:
                     raise RunError("these are not the features of the clips", source=str(path), remedy=REDO)
                 self._features[key] = tensors["features"]
             else:
-                indices = parts_of(game)[part]
-                batches = game.examples(start.card.shape, indices).batches(AT_ONCE)
-                with using_threads(threads_for(start.backbone, self.recipe.train)):
-                    features = compute_features(start.backbone, batches, len(indices), f"features, {part}")
+                features = self.features_at(game, start, parts_of(game)[part], f"features, {part}")
                 save_tensors(path, {"features": features})
                 self._features[key] = features
         return self._features[key]
+
+    def features_at(
+        self, game: BehaviorGame, start: PretrainedModel, indices: np.ndarray[Any, Any], title: str
+    ) -> Tensor:
+        """Features of the untouched backbone for some clips, from the cache folder if an earlier run left them there.
+
+        Args:
+            game: The clips.
+            start: The pretrained model.
+            indices: int64 [n]; which clips.
+            title: What to call the work in the progress shown.
+
+        Returns:
+            float32 [n, feature_dim].
+        """
+        digests = game.at(start.card.shape).digests
+
+        def compute() -> Tensor:
+            batches = game.examples(start.card.shape, indices).batches(AT_ONCE)
+            with using_threads(threads_for(start.backbone, self.recipe.train)):
+                return compute_features(start.backbone, batches, len(indices), title)
+
+        asked = [digests[index] for index in indices.tolist()]
+        return cached_features(start.card, self.recipe.model.options, asked, compute)
 
     def predictions(self, game: BehaviorGame, probabilities: np.ndarray[Any, Any]) -> Predictions:
         """Return probabilities of the test clips beside the truth."""
