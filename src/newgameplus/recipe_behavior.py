@@ -29,7 +29,10 @@ class DataSettings(Strict):
     """Which clips, and how they are split. A share counts groups, which never straddle a split."""
 
     path: Annotated[str, PathMark()]
-    """Folder of labelled clips, folder per class, or a label file (CSV or JSON lines)."""
+    """Folder of labelled clips, folder per class, or a label file (CSV or JSON lines). Numbers over time likewise: CSV,
+    npy, npz, or the trajectories recorded beside videos; ``model.start`` says which of the two a recording is for."""
+    channels: Names = ()
+    """Sequences only: channels to use, with ``*`` for any text (``POSITION_*``); all by default."""
     labels: str | None = None
     """Label file inside the folder, when it is not labels.csv or labels.jsonl."""
     test: Share = 0.3
@@ -46,7 +49,8 @@ class DataSettings(Strict):
     max_labels: Annotated[int, Field(ge=2)] | None = None
     """Use at most this many labelled clips for training and validation together (to see what fewer labels give)."""
     frame_rate: Positive = 30.0
-    """Frames per second of folders of frames; videos bring their own."""
+    """Frames per second of folders of frames, and rows per second of sequences; videos and recorded trajectories bring
+    their own."""
     skip_bad: bool = False
     """Leave out clips that cannot be read, and say which, instead of stopping."""
     duplicates: Literal["error", "drop"] = "error"
@@ -121,7 +125,8 @@ class _ClipSteps(Strict):
     augment: bool | str | Names = True
     """``true`` varies brightness, contrast and position of training clips; ``games`` also what other games, maps and
     recordings bring: palette, HUD, resolution and frame rate; or a list of ``light``, ``palette``, ``hud``,
-    ``resolution`` and ``frame-rate``; false varies nothing."""
+    ``resolution`` and ``frame-rate``; false varies nothing. Sequences have ``warp``, ``crop``,
+    ``scale`` and ``noise``."""
     mirror: Literal["auto", "never"] = "auto"
     """``auto`` mirrors half of the training clips where class names come in pairs such as ``turn_left`` and
     ``turn_right``, and lets the label change sides; other clips are never mirrored."""

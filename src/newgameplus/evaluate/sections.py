@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from newgameplus.evaluate.figures import learning_curves, reliability_diagram
-from newgameplus.evaluate.strips import Strip, strip_png
+from newgameplus.evaluate.strips import Strip
 from newgameplus.evaluate.verdict import number, signed, span
 
 __all__ = ["arms_table", "calibration", "details", "learning", "mistakes", "strips", "text", "verdict_card"]
@@ -208,8 +208,8 @@ def _strip(strip: Strip) -> str:
     said = f'<span class="said">{mark} {text(strip.predicted)}</span> {number(strip.probability)}'
     if not strip.right:
         said = f'<span class="was">{text(strip.truth)}</span> \u2192 {said}'
-    return f"""<figure class="{kind}"><img src="{strip_png(strip.frames)}"
-alt="{len(strip.frames)} frames of {text(strip.clip)}: {text(strip.truth)}, answered {text(strip.predicted)}">
+    return f"""<figure class="{kind}"><img src="{strip.picture}"
+alt="{strip.length} of {text(strip.clip)}: {text(strip.truth)}, answered {text(strip.predicted)}">
 <figcaption>{said}<small>{text(strip.clip)}</small></figcaption></figure>"""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from newgameplus.evaluate.line_plots import line_plot
 from newgameplus.shapes import Predictions
 
 __all__ = ["Strip", "choose_strips", "make_strips", "strip_png"]
@@ -21,21 +22,34 @@ _GAP = 2
 
 @dataclass(frozen=True)
 class Strip:
-    """One answered clip and its frames.
+    """One answered clip and its frames, or sequence and its numbers.
 
     Attributes:
-        frames: uint8 [frames, height, width, channels], 1 or 3 channels.
+        frames: uint8 [frames, height, width, channels], 1 or 3 channels; or float32 [steps, channels + 1], the last
+            channel a mask.
         truth: Name of the true class.
         predicted: Name of the predicted class.
         probability: Probability that the model gave its prediction, 0..1.
         clip: Identity of the clip.
+        names: Names of the channels of a sequence.
     """
 
-    frames: npt.NDArray[np.uint8]
+    frames: npt.NDArray[Any]
     truth: str
     predicted: str
     probability: float
     clip: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> str:
+        """How long it is, in words."""
+        return f"{len(self.frames)} {'steps' if self.frames.ndim == 2 else 'frames'}"
+
+    @property
+    def picture(self) -> str:
+        """What a person sees of it, as the address of a picture."""
+        return line_plot(self.frames, self.names) if self.frames.ndim == 2 else strip_png(self.frames)
 
     @property
     def right(self) -> bool:
@@ -75,15 +89,18 @@ def _one_of_each(
     return [members[turn] for turn in range(rounds) for _, members in ordered if turn < len(members)]
 
 
-def make_strips(predictions: Predictions, frames: Any, *, wrong: int = 12, right: int = 8) -> list[Strip]:
+def make_strips(
+    predictions: Predictions, frames: Any, *, wrong: int = 12, right: int = 8, names: tuple[str, ...] = ()
+) -> list[Strip]:
     """Choose clips and read their frames.
 
     Args:
         predictions: Answers beside the truth.
         frames: Anything that gives uint8 [frames, height, width, channels] for the index of a clip in ``predictions``,
-            such as an array or a memory map of all test clips.
+            such as an array or a memory map of all test clips; or float32 [steps, channels + 1] for sequences.
         wrong: How many mistakes at most.
         right: How many right answers at most.
+        names: Names of the channels of sequences.
     """
     return [
         Strip(
@@ -92,6 +109,7 @@ def make_strips(predictions: Predictions, frames: Any, *, wrong: int = 12, right
             predictions.labels[predictions.predicted[index]],
             float(predictions.probabilities[index].max()),
             predictions.clips[index],
+            names,
         )
         for index in choose_strips(predictions, wrong=wrong, right=right).tolist()
     ]

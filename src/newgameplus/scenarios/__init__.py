@@ -111,12 +111,13 @@ def _behavior_names() -> KnownNames:
     from newgameplus.scenarios.behavior_baselines import BASELINES
     from newgameplus.scenarios.behavior_pretraining import OBJECTIVES
     from newgameplus.train.game_augment import AUGMENTATIONS, GAMES
+    from newgameplus.train.sequence_augment import SEQUENCE_AUGMENTATIONS
 
     return {
         "adapt.strategy": list(STRATEGIES),
         "evaluate.baselines": list(BASELINES),
         "pretrain.objectives": ["auto", *OBJECTIVES],
-        "train.augment": [*AUGMENTATIONS, GAMES],
+        "train.augment": [*AUGMENTATIONS, GAMES, *SEQUENCE_AUGMENTATIONS],
     }
 
 

@@ -23,7 +23,7 @@ from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
 from newgameplus.scenarios.behavior_sharing import share_game
 from newgameplus.scenarios.behavior_training import BehaviorTraining, TrainingPlan, plan_training
 from newgameplus.scenarios.behavior_work import BehaviorWork, parts_of
-from newgameplus.shapes import ClipShape
+from newgameplus.shapes import InputShape, SequenceShape
 
 __all__ = ["BehaviorScenario"]
 
@@ -43,17 +43,18 @@ class BehaviorScenario:
 
     def load(self) -> BehaviorGame:
         """Load what the game gives: decode, split, check for leaks."""
-        start = self.work.pretrained(self.recipe.model.candidates[0])
-        game = self._same_data(start.card.shape)
+        shape = self.work.input_shape()
+        game = self.work.game = self._same_data(shape)
         parts = [f"{len(part)} {name}" for name, part in parts_of(game).items()]
-        progress.say(f"clips: {', '.join(parts)}; {len(game.labels)} classes: {', '.join(game.labels)}")
+        kind = "sequences" if isinstance(shape, SequenceShape) else "clips"
+        progress.say(f"{kind}: {', '.join(parts)}; {len(game.labels)} classes: {', '.join(game.labels)}")
         if not len(game.split.test):
             remedy = "set data.test to a share above 0, or name data.test_groups or data.test_path"
             raise DataError("no clips are left to test on", source="data.test", remedy=remedy)
-        share_game(game, start.card.shape)
+        share_game(game, shape)
         return game
 
-    def _same_data(self, shape: ClipShape) -> BehaviorGame:
+    def _same_data(self, shape: InputShape) -> BehaviorGame:
         """Load the data; a run that goes on must find what it began with, or its result would mean nothing."""
         before = self.run.note("data")
         remedy = "put the data back as it was, or fit again into another folder"
@@ -121,7 +122,7 @@ class BehaviorScenario:
             recipe_yaml=dump_recipe(self.recipe),
             environment=self.run.environment,
             history=self.run.metrics(),
-            strips=make_strips(trained[0].predictions, tested),
+            strips=make_strips(trained[0].predictions, tested, names=game.channels),
             left_out=game.clip_set.left_out,
         )
         write_json(self.run.folder / "evaluation.json", json.loads(json.dumps(evaluation)))

@@ -9,11 +9,11 @@ from typing import Any
 
 from newgameplus import progress
 from newgameplus.adapt.answers import zero_shot_probabilities
-from newgameplus.evaluate.baselines import majority, random_forest, simple_features
+from newgameplus.evaluate.baselines import majority, random_forest
 from newgameplus.evaluate.comparison import ARM_TITLES, FINE_TUNED, Arm
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.scenarios.behavior_data import BehaviorGame
-from newgameplus.scenarios.behavior_work import AT_ONCE, BehaviorWork
+from newgameplus.scenarios.behavior_work import BehaviorWork
 
 __all__ = ["BASELINES", "untrained_arms"]
 
@@ -67,14 +67,13 @@ class _Untrained:
         began = time.monotonic()
         shape, split = start.card.shape, game.split
         with progress.task("random forest on simple features", total=2, unit="parts") as task:
-            known = simple_features(game.examples(shape, split.train).batches(AT_ONCE))
-            asked = simple_features(game.examples(shape, split.test).batches(AT_ONCE))
+            known = game.simple_features(shape, split.train)
+            asked = game.simple_features(shape, split.test)
             task.advance()
             targets, classes = game.targets[split.train], len(game.labels)
             probabilities = random_forest(known, targets, asked, classes, seed=self.recipe.seed)
             task.advance()
-        note = "300 trees on brightness, change and shift of the frames"
-        return self._baseline("random-forest", probabilities, time.monotonic() - began, note)
+        return self._baseline("random-forest", probabilities, time.monotonic() - began, game.forest_note)
 
     def _zero_shot(self) -> Arm | None:
         game, start = self.game, self.start

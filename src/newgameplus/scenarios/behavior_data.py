@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from newgameplus import progress
 from newgameplus.errors import DataError
+from newgameplus.evaluate.baselines import simple_features
 from newgameplus.games.cache import CachedClips, cache_clips
 from newgameplus.games.clips import ClipSet, load_clips
 from newgameplus.games.splits import Split, check_leaks, split_by_group, split_by_names
 from newgameplus.recipe import DataSettings
-from newgameplus.shapes import ClipShape
+from newgameplus.shapes import ClipShape, InputShape, SequenceShape
 from newgameplus.train.augment import mirrored_classes
 from newgameplus.train.examples import ClipExamples
 
@@ -54,6 +55,7 @@ class BehaviorGame:
     split: Split
     cached: dict[ClipShape, CachedClips] = field(default_factory=dict)
     skip_bad: bool = False
+    forest_note = "300 trees on brightness, change and shift of the frames"
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -78,25 +80,40 @@ class BehaviorGame:
         mirrored = mirrored_classes(self.labels) if mirror else None
         return ClipExamples(self.at(shape), indices, self.targets[indices], augment=augment, mirror=mirrored)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of sequences; empty for clips."""
+        return ()
+
+    def simple_features(self, shape: InputShape, indices: Indices) -> npt.NDArray[np.float32]:
+        """Return what a random forest is given of some clips: float32 [clips, features]."""
+        return simple_features(self.examples(shape, indices).batches(64))
+
     def median_span(self) -> float:
         """Return the median length of the labelled spans in seconds, 0 if none has an end."""
         spans = [clip.end - clip.start for clip in self.clip_set.clips if clip.end is not None]
         return float(np.median(spans)) if spans else 0.0
 
 
-def load_behavior_clips(data: DataSettings) -> tuple[ClipSet, tuple[str, ...]]:
+def load_behavior_clips(
+    data: DataSettings, find: Callable[..., ClipSet] = load_clips
+) -> tuple[ClipSet, tuple[str, ...]]:
     """Read the label files of a recipe.
+
+    Args:
+        data: What the recipe says about data.
+        find: Finds clips, or sequences.
 
     Returns:
         All clips, those of ``test_path`` last, and the groups to test on (empty: a share).
     """
-    clips = load_clips(data.path, labels=data.labels, skip_bad=data.skip_bad, frame_rate=data.frame_rate)
+    clips = find(data.path, labels=data.labels, skip_bad=data.skip_bad, frame_rate=data.frame_rate)
     if data.test_path is None:
         return clips, data.test_groups
     if data.test_groups:
         remedy = "keep one of the two"
         raise DataError("test_path and test_groups are both given", source="data.test_groups", remedy=remedy)
-    other = load_clips(data.test_path, skip_bad=data.skip_bad, frame_rate=data.frame_rate)
+    other = find(data.test_path, skip_bad=data.skip_bad, frame_rate=data.frame_rate)
     if unknown := sorted(set(other.labels) - set(clips.labels)):
         remedy = f"the training clips have: {', '.join(clips.labels)}"
         message = f"labels that no training clip has: {', '.join(unknown)}"
@@ -193,13 +210,17 @@ def _choose_labelled(indices: Indices, targets: Indices, count: int, seed: int) 
     return chosen
 
 
-def load_game(data: DataSettings, shape: ClipShape, seed: int) -> BehaviorGame:
-    """Read, decode and split the clips of a recipe, and check that no group or frame leaks between the parts.
+def load_game(data: DataSettings, shape: InputShape, seed: int) -> BehaviorGame:
+    """Read, decode and split the clips (or sequences) of a recipe, and check that no group or frame leaks.
 
     Raises:
         DataError: A clip cannot be read, or the clips cannot be split.
         SplitLeakError: The same frames stand on both sides of a split.
     """
+    if isinstance(shape, SequenceShape):
+        from newgameplus.scenarios.sequence_data import load_sequence_game
+
+        return load_sequence_game(data, seed)
     clip_set, test_groups = load_behavior_clips(data)
     cached = cache_clips(clip_set, shape, cache_folder(), skip_bad=data.skip_bad)
     kept = cached.clip_set

@@ -14,9 +14,11 @@ from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import Recipe
 from newgameplus.run import REDO, Run
+from newgameplus.scenarios.behavior_candidates import resolve_candidates
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_features import cached_features
-from newgameplus.shapes import Predictions
+from newgameplus.scenarios.sequence_data import SequenceGame, pretrained_for, refuse_misfit
+from newgameplus.shapes import InputShape, Predictions
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.device import threads_for, using_threads
 
@@ -41,12 +43,26 @@ class BehaviorWork:
             message = f"this is a run of the {run.recipe.scenario} scenario, not of behavior"
             raise RunError(message, source=str(run.folder), remedy="give a behavior run")
         self.run, self.recipe = run, run.recipe
+        self.game: BehaviorGame | None = None
         self._features: dict[str, Tensor] = {}
 
     def pretrained(self, name: str, *, fresh: bool = False) -> PretrainedModel:
         """Load a model with the recipe's options and seed."""
         torch.manual_seed(self.recipe.seed)
-        return load_pretrained(name, fresh=fresh, options=self.recipe.model.options)
+        options = self.recipe.model.options
+        if isinstance(self.game, SequenceGame):
+            return pretrained_for(self.game, name, fresh=fresh, options=options)
+        return load_pretrained(name, fresh=fresh, options=options)
+
+    def input_shape(self) -> InputShape:
+        """Return what the first candidate takes, after making sure that the data are of its kind.
+
+        Raises:
+            DataError: A model of clips meets sequences, or the other way round.
+        """
+        name, card = next(iter(resolve_candidates(self.run, self.recipe).cards.items()))
+        refuse_misfit(name, card, self.recipe.data)
+        return card.shape if card.modality == "sequence" else self.pretrained(name).card.shape
 
     def features(self, game: BehaviorGame, start: PretrainedModel, part: str) -> Tensor:
         """Features of the untouched backbone, computed once for probe, zero-shot and the head of the fine-tune."""
