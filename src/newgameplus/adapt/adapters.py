@@ -7,6 +7,7 @@ saving, export and prediction need no PEFT.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -131,7 +132,7 @@ def _obstacle(module: nn.Module) -> str:
     kind = next(kind for kind in (nn.Linear, *_CONVOLUTIONS) if isinstance(module, kind))
     if type(module).forward is not kind.forward or nn.utils.parametrize.is_parametrized(module):
         return "it changes its weights before it uses them"
-    if isinstance(module, nn.Linear):
+    if not isinstance(module, _CONVOLUTIONS):
         return ""
     if module.groups > 1:
         return "it is a grouped convolution"
@@ -140,10 +141,9 @@ def _obstacle(module: nn.Module) -> str:
 
 
 def _sides(module: nn.Module) -> int:
-    """Return the weights of a rank-one update."""
-    if isinstance(module, _CONVOLUTIONS):
-        return module.in_channels * module.weight[0, 0].numel() + module.out_channels
-    return sum(module.weight.shape)  # type: ignore[arg-type]
+    """Return the weights of a rank-one update: inputs times places of the kernel, and outputs."""
+    shape = [int(size) for size in module.weight.shape]  # type: ignore[union-attr]
+    return shape[0] + math.prod(shape[1:])
 
 
 def _nothing_to_adapt(network: nn.Module, layers: AdaptedLayers) -> PretrainedModelError:

@@ -13,9 +13,11 @@ from newgameplus.games.clips import ClipSet, load_clips
 from newgameplus.games.video import probe_video
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
+from newgameplus.scenarios.behavior_after import after_problems
 from newgameplus.scenarios.behavior_candidates import find_candidates
 from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
+from newgameplus.scenarios.behavior_training import recipe_phases
 from newgameplus.scenarios.recipe_text import plain_name, quoted
 
 __all__ = ["check_behavior", "init_behavior"]
@@ -82,8 +84,10 @@ model:
   use: any                # research or commercial refuses models whose licence forbids it
 
 adapt:
-  strategy: lp-ft         # probe (head only) | lp-ft (head first, then all) | full | gradual
+  strategy: lp-ft         # probe (head only) | lp-ft (head first, then all) | full | gradual | lora | l2-sp
+                          # | surgical-first | surgical-middle | surgical-last (head and one block)
   head: auto              # auto keeps the rows of class names that the model knows, if they do well; fresh starts anew
+  after: none             # wise-ft (mix with the weights after the head phase) | soup (average over epochs and seeds)
 
 train:
   epochs: auto            # or a number
@@ -134,6 +138,8 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
             problems += error.problems
             continue
         if clip_set is not None and "split" in plan and "model" not in plan:
+            phases = recipe_phases(recipe.adapt, len(start.backbone.blocks()))
+            problems += after_problems(recipe, plan["split"]["validation"], phases)
             plan |= plan_costs(recipe, start, clip_set.labels, plan["split"])
     return problems, plan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,14 @@ from newgameplus.evaluate.comparison import ARM_TITLES, FINE_TUNED, Arm
 from newgameplus.evaluate.predictions import predictions_from_dict, predictions_to_dict
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.recipe import AdaptSettings, TrainSettings
+from newgameplus.scenarios.behavior_after import check_after, snapshots_of, train_ingredients
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_work import AT_ONCE, BehaviorWork
 from newgameplus.train.device import threads_for, using_threads
-from newgameplus.train.loop import train_classifier
+from newgameplus.train.loop import TrainingResult, phase_epochs, train_classifier
 from newgameplus.train.recording import epoch_recorder
+from newgameplus.train.snapshots import Snapshots
+from newgameplus.train.weight_choice import choose_weights
 
 __all__ = ["BehaviorTraining", "TrainingPlan", "gentle", "own_head_accuracy", "plan_training", "recipe_phases"]
 
@@ -111,32 +115,18 @@ class BehaviorTraining:
         return False
 
     def _train_plan(self, plan: TrainingPlan) -> Arm:
-        game, start = self.game, self.start
-        settings, split = self.recipe.train, game.split
-        model = self.work.pretrained(start.card.name, fresh=True) if plan.fresh else start
-        if not plan.fresh and plan.name != "probe":
-            model = self.work.pretrained(start.card.name)
-        torch.manual_seed(self.recipe.seed)
-        classifier = ClipClassifier(model.backbone, game.labels)
-        if plan.name == FINE_TUNED and self._trusts_head():
-            classifier.head.carry_over(game.labels, start.zero_shot)  # type: ignore[arg-type]
+        game, start, split = self.game, self.start, self.game.split
+        settings = self.recipe.train
+        trusted = plan.name == FINE_TUNED and self._trusts_head()
+        if trusted:
             settings = gentle(settings)
-        shape = start.card.shape
-        validation = game.examples(shape, split.validation) if len(split.validation) else None
-        features = {} if plan.fresh else {p: self.work.features(game, start, p) for p in ("train", "validation")}
-        result = train_classifier(
-            classifier,
-            plan.phases,
-            game.examples(shape, split.train, augment=settings.augment, mirror=settings.mirror == "auto"),
-            validation,
-            settings,
-            seed=self.recipe.seed,
-            arm=plan.name,
-            checkpoint=self.run.checkpoint(plan.name),
-            backbone_rate=settings.scratch_learning_rate if plan.fresh else None,
-            features=features,
-            on_epoch=epoch_recorder(self.run.folder / "tb", plan.name, self.run.write_metrics),
-        )
+        classifier = self._make_classifier(plan, trusted)
+        note = plan.note
+        if plan.name == FINE_TUNED:
+            result, after = self._fine_tune(plan, classifier, settings, trusted)
+            note += f", {after}" if after else ""
+        else:
+            result = self._teach(plan, settings, classifier, plan.name, self.recipe.seed, None)
         with using_threads(threads_for(classifier, settings)):
             if plan.name == FINE_TUNED:
                 self._save_model(classifier)
@@ -144,13 +134,79 @@ class BehaviorTraining:
                 test = self.work.features(game, start, "test")
                 probabilities = _head_answers(classifier, test)
             else:
-                batches = game.examples(shape, split.test).batches(AT_ONCE)
+                batches = game.examples(start.card.shape, split.test).batches(AT_ONCE)
                 probabilities = classify(classifier, batches)
         moving = trainable_parameters(classifier, list(plan.phases))
-        title = ARM_TITLES[plan.name]
         kind: Any = "fine-tuned" if plan.name == FINE_TUNED else "baseline"
         predictions = self.work.predictions(game, probabilities)
-        return Arm(plan.name, title, kind, predictions, round(result.seconds, 3), result.steps, moving, plan.note)
+        return Arm(
+            plan.name, ARM_TITLES[plan.name], kind, predictions, round(result.seconds, 3), result.steps, moving, note
+        )
+
+    def _make_classifier(self, plan: TrainingPlan, trusted: bool) -> ClipClassifier:
+        """Return the classifier that a plan starts from; the same each time."""
+        start = self.start
+        model = self.work.pretrained(start.card.name, fresh=True) if plan.fresh else start
+        if not plan.fresh and plan.name != "probe":
+            model = self.work.pretrained(start.card.name)
+        torch.manual_seed(self.recipe.seed)
+        classifier = ClipClassifier(model.backbone, self.game.labels)
+        if trusted:
+            classifier.head.carry_over(self.game.labels, start.zero_shot)  # type: ignore[arg-type]
+        return classifier
+
+    def _fine_tune(
+        self, plan: TrainingPlan, classifier: ClipClassifier, settings: TrainSettings, trusted: bool
+    ) -> tuple[TrainingResult, str]:
+        """Train the fine-tuned model and mix its weights if the recipe says so; return the cost and what was mixed."""
+        recipe, game, split = self.recipe, self.game, self.game.split
+        check_after(recipe, len(split.validation), plan.phases)
+
+        def teach(other: ClipClassifier, name: str, seed: int, keep: Snapshots | None) -> TrainingResult:
+            return self._teach(plan, settings, other, name, seed, keep)
+
+        keep = snapshots_of(self.run, plan.name, plan.phases)
+        result = teach(classifier, plan.name, recipe.seed, keep)
+        if keep is None:
+            return result, ""
+        kept, costs = train_ingredients(
+            self.run, recipe, plan.name, plan.phases, lambda: self._make_classifier(plan, trusted), teach
+        )
+        shape = self.start.card.shape
+        train, validation = game.examples(shape, split.train), game.examples(shape, split.validation)
+        epochs = phase_epochs(plan.phases, len(split.train), settings)[-1]
+        began = time.monotonic()
+        with using_threads(threads_for(classifier, settings)):
+            choice = choose_weights(recipe.adapt.after, classifier, [keep, *kept], epochs, train, validation, settings)
+        seconds = sum(one.seconds for one in (result, *costs)) + time.monotonic() - began
+        steps = sum(one.steps for one in (result, *costs))
+        return TrainingResult(steps, seconds, result.rows), choice.text
+
+    def _teach(
+        self,
+        plan: TrainingPlan,
+        settings: TrainSettings,
+        classifier: ClipClassifier,
+        name: str,
+        seed: int,
+        keep: Snapshots | None,
+    ) -> TrainingResult:
+        game, start, split = self.game, self.start, self.game.split
+        shape = start.card.shape
+        return train_classifier(
+            classifier,
+            plan.phases,
+            game.examples(shape, split.train, augment=settings.augment, mirror=settings.mirror == "auto"),
+            game.examples(shape, split.validation) if len(split.validation) else None,
+            settings,
+            seed=seed,
+            arm=name,
+            checkpoint=self.run.checkpoint(name),
+            backbone_rate=settings.scratch_learning_rate if plan.fresh else None,
+            features={} if plan.fresh else {p: self.work.features(game, start, p) for p in ("train", "validation")},
+            on_epoch=epoch_recorder(self.run.folder / "tb", name, self.run.write_metrics),
+            keep=keep,
+        )
 
     def _trusts_head(self) -> bool:
         """Whether the pretrained head does better on the training clips than its features' nearest neighbours.
