@@ -28,6 +28,8 @@ SOURCES: dict[str, str] = {
     "bundled": "newgameplus.pretrained.bundled",
     "transformers": "newgameplus.pretrained.transformers",
     "keras": "newgameplus.pretrained.keras",
+    "torchvision": "newgameplus.pretrained.torchvision",
+    "timm": "newgameplus.pretrained.timm",
     "checkpoint": "newgameplus.pretrained.checkpoint",
     "run": "newgameplus.pretrained.run",
     "sequence": "newgameplus.pretrained.sequence",

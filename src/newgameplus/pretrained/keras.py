@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from newgameplus import progress
 from newgameplus.errors import PretrainedModelError
-from newgameplus.files import digest_bytes, digest_file
+from newgameplus.files import digest_file
 from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.preprocessing import Preprocessing
 
@@ -187,6 +187,7 @@ def _plan(name: str, settings: Mapping[str, Any], *, fresh: bool, weightless: bo
 def _assemble(plan: _Plan, *, known: bool, trunk: Any = None) -> PretrainedModel:
     """Turn the Keras model into a backbone, and its dense layer into a head if its weights are known."""
     from newgameplus.pretrained.backbone import PretrainedModel
+    from newgameplus.pretrained.torch_network import digest_weights
 
     backbone = _backbone(plan.card, plan.trunk if trunk is None else trunk)
     zero_shot = _zero_shot(plan, backbone) if known and plan.head is not None else None
@@ -194,8 +195,8 @@ def _assemble(plan: _Plan, *, known: bool, trunk: Any = None) -> PretrainedModel
     labels = zero_shot.labels if zero_shot else ()
     card = replace(plan.card, parameters=parameters, feature_dim=backbone.feature_dim, labels=labels)
     if known:
-        _check_finite(backbone, card.name)
-        card = replace(card, digest=digest_file(plan.file) if plan.file else _digest(backbone))
+        digest = digest_weights(backbone.network, card.name)  # looks for what is not finite, too
+        card = replace(card, digest=digest_file(plan.file) if plan.file else digest)
     return PretrainedModel(card, backbone, zero_shot)
 
 
@@ -260,18 +261,6 @@ def _zero_shot(plan: _Plan, backbone: PixelBackbone) -> ZeroShotHead | None:
     bias = plan.head.bias.value.detach().clone() if plan.head.use_bias else kernel.new_zeros(kernel.shape[1])
     linear.bias = torch.nn.Parameter(bias)
     return zero_shot_head(Head("", linear), backbone, plan.labels)
-
-
-def _check_finite(backbone: PixelBackbone, source: str) -> None:
-    from newgameplus.pretrained.torch_file import check_finite
-
-    check_finite(backbone.network.state_dict(), source)
-
-
-def _digest(backbone: PixelBackbone) -> str:
-    """Return a digest of the weights, where there is no one file of them."""
-    tensors = backbone.network.state_dict()
-    return digest_bytes(*(part for name, value in tensors.items() for part in (name.encode(), value.numpy().tobytes())))
 
 
 def _pooled(channels: int, card: ModelCard) -> int:

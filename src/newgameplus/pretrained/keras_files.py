@@ -137,7 +137,11 @@ def _json(text: str | bytes, source: str) -> dict[str, Any]:
 def _check_code(content: Mapping[str, Any], source: str) -> None:
     """Refuse Lambda layers and whatever comes from elsewhere than Keras."""
     problems = []
-    for name, kind, module in dict.fromkeys(_objects(content)):
+    found = list(dict.fromkeys(_objects(content)))
+    layers = any(kind == "Lambda" for _, kind, _ in found)
+    for name, kind, module in found:
+        if kind == "__lambda__" and layers:  # what one of those layers holds
+            continue
         if kind in ("Lambda", "__lambda__"):
             problems.append(Problem(f"{_LAMBDA}: {name or kind}", source, _LAMBDA_REMEDY))
         elif kind == "TFOpLambda" or kind.startswith("SlicingOpLambda"):

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from newgameplus.errors import PretrainedModelError
+from newgameplus.files import digest_bytes
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.pixel_backbone import PixelBackbone, normalize, probe_clips, read_features, zero_shot_head
 from newgameplus.pretrained.preprocessing import Preprocessing
 from newgameplus.pretrained.structure import Head, block_modules, find_blocks, find_head, watch_linears
+from newgameplus.pretrained.torch_file import check_finite
 from newgameplus.pretrained.transformers_blueprint import explained
 from newgameplus.shapes import ClipShape
 
-__all__ = ["assemble", "network_facts", "read_facts"]
+__all__ = ["assemble", "digest_weights", "network_facts", "read_facts"]
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 
@@ -59,6 +61,18 @@ def assemble(
     return PretrainedModel(completed, backbone, zero_shot)
 
 
+def digest_weights(network: nn.Module, source: str) -> str:
+    """Return a BLAKE2b digest of a network's weights, where there is no one file of them.
+
+    Raises:
+        PretrainedModelError: Some are not finite numbers.
+    """
+    tensors = check_finite(network.state_dict(), source)
+    return digest_bytes(
+        *(part for name, value in tensors.items() for part in (name.encode(), value.contiguous().numpy().tobytes()))
+    )
+
+
 def read_facts(card: ModelCard) -> tuple[Preprocessing, str | None, str]:
     """Return preprocessing, pooling and layout that a card holds.
 
@@ -93,6 +107,8 @@ def _take_apart(
         watch_linears(network, None) as seen,
     ):
         names = find_blocks(network, lambda: outputs.append(network(pixels)), _LISTS)
+        if len(names) == 1:  # a network without lists of layers: its own parts are its blocks
+            names = find_blocks(network, lambda: network(pixels), (*_LISTS, type(network)))
     sample = _sample(outputs[0], source)
     head = find_head(network, seen, sample)
     if head is not None and head.name:
