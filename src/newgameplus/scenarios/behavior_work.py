@@ -11,7 +11,6 @@ from torch import Tensor
 from newgameplus.errors import RunError
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
-from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import Recipe
 from newgameplus.run import REDO, Run
 from newgameplus.scenarios.behavior_candidates import resolve_candidates
@@ -21,6 +20,7 @@ from newgameplus.scenarios.sequence_data import SequenceGame, pretrained_for, re
 from newgameplus.shapes import InputShape, Predictions
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.device import threads_for, using_threads
+from newgameplus.train.shared_features import features_of
 
 __all__ = ["AT_ONCE", "BehaviorWork", "parts_of"]
 
@@ -97,9 +97,9 @@ class BehaviorWork:
         digests = game.at(start.card.shape).digests
 
         def compute() -> Tensor:
-            batches = game.examples(start.card.shape, indices).batches(AT_ONCE)
+            examples = game.examples(start.card.shape, indices)
             with using_threads(threads_for(start.backbone, self.recipe.train)):
-                return compute_features(start.backbone, batches, len(indices), title)
+                return features_of(start.backbone, examples, title, AT_ONCE)
 
         asked = [digests[index] for index in indices.tolist()]
         return cached_features(start.card, self.recipe.model.options, asked, compute)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from newgameplus.errors import TrainingError
+from newgameplus.launched import local_process_count
 from newgameplus.recipe_schema import StepSettings
 
 __all__ = ["make_accelerator", "policy_device", "threads_for", "using_threads"]
@@ -69,7 +70,7 @@ def policy_device(network: nn.Module, settings: _Wishes) -> torch.device:
 
 
 def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False, playing: bool = False) -> int:
-    """Return how many threads suit a network: one for a small one, else one a core.
+    """Return how many threads suit a network: one for a small one, else one a core, shared by processes.
 
     Args:
         module: The network.
@@ -82,7 +83,7 @@ def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False,
         return int(settings.threads)
     weights = sum(parameter.numel() for parameter in module.parameters())
     small = _SMALL_DECODER if decoding else _SMALL_POLICY if playing else _SMALL_NETWORK
-    return 1 if weights < small else max(1, len(os.sched_getaffinity(0)))
+    return 1 if weights < small else max(1, len(os.sched_getaffinity(0)) // local_process_count())
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 The batch of a recipe is the batch of all processes together. Each takes its part of it, its loss is weighed by its
 share, and gradients are added up: the sum is the gradient of the whole batch, for parts of unequal size and weighted
-classes too. Batch normalization sees the whole batch (:mod:`newgameplus.train.normalization`), and what augmentation
-draws is drawn for the whole batch and then cut, so that neither depends on the number of processes. Sums are added in
-another order than in one process, so results agree to rounding and not to the bit; dropout draws its own masks in each
-process, so with dropout they agree in distribution only.
+classes too. Batch normalization sees the whole batch (:mod:`newgameplus.train.normalization`), and what light,
+contrast, position and mirroring draw is drawn for the whole batch and then cut, so that none depends on the number of
+processes. Sums are added in another order than in one process, so results agree to rounding and not to the bit. Dropout, and
+augmentation that draws clip by clip, draw anew in each process: with them results agree in distribution only.
 """
 
 from __future__ import annotations
@@ -33,18 +33,23 @@ def part_of(count: int) -> slice:
 
 
 class _WholeDraws:
-    """Stands for a generator: what is drawn for each example of a part is drawn for the whole batch, then cut."""
+    """Stands for a generator: what is drawn once for all examples is drawn for the whole batch, then cut.
 
-    def __init__(self, generator: np.random.Generator, whole: int, part: slice) -> None:
-        self._generator, self._whole, self._part = generator, whole, part
+    What is drawn example by example, as many numbers as it takes, comes from a generator of this process's own.
+    """
+
+    def __init__(self, generator: np.random.Generator, own: np.random.Generator, whole: int, part: slice) -> None:
+        self._generator, self._own, self._whole, self._part = generator, own, whole, part
         self._mine = part.stop - part.start
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
 
     def _draw(self, name: str, *arguments: Any, size: Any = None, **more: Any) -> Any:
         shape = (size,) if isinstance(size, int | np.integer) else tuple(size or ())
-        method = getattr(self._generator, name)
         if not shape or shape[0] != self._mine:
-            return method(*arguments, size=size, **more)
-        return method(*arguments, size=(self._whole, *shape[1:]), **more)[self._part]
+            return getattr(self._own, name)(*arguments, size=size, **more)
+        return getattr(self._generator, name)(*arguments, size=(self._whole, *shape[1:]), **more)[self._part]
 
     def random(self, size: Any = None, **more: Any) -> Any:
         return self._draw("random", size=size, **more)
@@ -100,7 +105,8 @@ class Team:
         self._takes_part = mine.stop > mine.start
         if not self._takes_part:  # fewer examples than processes: run one along, with no weight
             mine = slice(0, 1)
-        return positions[mine], cast("np.random.Generator", _WholeDraws(generator, len(positions), mine))
+        own = np.random.default_rng([*seeds, 1 + self.rank])
+        return positions[mine], cast("np.random.Generator", _WholeDraws(generator, own, len(positions), mine))
 
     def weigh(self, loss: Tensor, targets: Tensor) -> tuple[Tensor, float]:
         """Return this part's share of the loss of the whole batch, and that loss.
