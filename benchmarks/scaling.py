@@ -1,0 +1,331 @@
+"""What several processes bring, and where the limits lie for 1, 8 and 64 GPUs and 10 TB of video.
+
+Measured here, on the processors of this machine:
+
+* throughput of one process against two with the same global batch, in turn, in the same minutes; the ratio is taken
+  pair by pair, its interval by bootstrap over pairs;
+* bytes a sample: what is read from the frame cache, and what of gradients is handed over in a step;
+* seconds a clip to decode video into the cache, on one core;
+* operations a sample, forward and backward, counted by ``torch.utils.flop_counter`` on the meta device, for the bundled
+  backbone and for ResNet-50, ViT-B/16 and VideoMAE-B in the shapes of their transformers configurations.
+
+From these and from published peak rates and link speeds (named in ``DATASHEETS``) follows the plan on paper: which of
+computing, handing over gradients, reading and decoding limits a step. Nothing of the plan was run on GPUs.
+
+    python benchmarks/scaling.py [--quick] [--json benchmarks/results/scaling.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+TERABYTE, GIGABYTE = 1e12, 1e9
+# Public data sheets: NVIDIA H100 SXM (dense BF16 peak, NVLink both ways, halved for one way), InfiniBand NDR, NVMe.
+DATASHEETS = {
+    "GPU peak, BF16 dense, FLOP/s (H100 SXM data sheet)": 989e12,
+    "share of the peak that training reaches (assumed)": 0.35,
+    "NVLink, bytes/s a GPU one way (H100 SXM data sheet: 900 GB/s both ways)": 450e9,
+    "network, bytes/s a machine of 8 GPUs (one 400 Gbit/s NDR port for each GPU)": 8 * 50e9,
+    "local NVMe, bytes/s a machine (four PCIe 4 drives of 7 GB/s)": 28e9,
+    "shared storage, bytes/s in all (assumed)": 20e9,
+    "processor cores a machine (assumed)": 96.0,
+    "video, bytes/s of play (H.264, 5 Mbit/s, assumed)": 625_000.0,
+    "length of a labelled clip, s (assumed)": 1.0,
+}
+BATCH_A_GPU = 64
+
+
+def worker(folder: Path, steps: int, batch: int) -> None:
+    """Train the bundled backbone on cached noise in this process; the main one writes seconds and bytes."""
+    from newgameplus.adapt import ClipClassifier, plan_phases
+    from newgameplus.pretrained.catalog import load_pretrained
+    from newgameplus.recipe import TrainSettings
+    from newgameplus.train import loop
+    from newgameplus.train.examples import ClipExamples
+    from newgameplus.train.processes import is_main
+    from newgameplus.train.sharing import follow, lead
+    from newgameplus.train.team import Team
+
+    torch.set_num_threads(1)
+    if not is_main():
+        follow(_no_clips)  # type: ignore[arg-type]
+        return
+    start = load_pretrained("bundled:doom-clips")
+    rng = np.random.default_rng(0)
+    clips = rng.integers(0, 256, (batch * 2, *start.card.shape.array), dtype=np.uint8)
+    examples = ClipExamples(Noise(clips), np.arange(len(clips)), np.arange(len(clips)) % 4, augment=True)
+    settings = TrainSettings(epochs=steps // 2, batch_size=batch, patience=None, threads=1, checkpoint_seconds=1e6)
+    sent: list[int] = []
+    handing = Team.add_gradients
+
+    def counted(self: Team, parameters: Any) -> None:
+        before = self.reduced_bytes
+        handing(self, parameters)
+        sent.append(self.reduced_bytes - before)
+
+    Team.add_gradients = counted  # type: ignore[method-assign]
+    marks: list[float] = []
+    with lead():
+        loop.train_classifier(
+            ClipClassifier(start.backbone, ["a", "b", "c", "d"]),
+            plan_phases("full", len(start.backbone.blocks()), 0.8),
+            examples,
+            None,
+            settings,
+            seed=0,
+            arm="fine-tuned",
+            checkpoint=folder / "checkpoint.safetensors",
+            features={},
+            on_epoch=lambda _: marks.append(time.perf_counter()),
+        )
+    # The first epoch warms up: it is left out.
+    seconds, epochs = marks[-1] - marks[0], len(marks) - 1
+    told = {"clips_per_second": epochs * len(clips) / seconds, "gradient_bytes": max(sent)}
+    told |= {"cache_bytes_per_clip": start.card.shape.bytes_per_clip}
+    (folder / "told.json").write_text(json.dumps(told))
+
+
+class Noise:
+    """Clips in memory, as the cache gives them."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.frames = frames
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """Return uint8 [n, frames, height, width, channels]."""
+        return self.frames[indices]
+
+
+def _no_clips(_: Any) -> None:
+    """The clips come along by value: there are none to load."""
+
+
+def throughput(processes: int, steps: int, batch: int) -> dict[str, float]:
+    """Run the worker in so many processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        own = [__file__, "--worker", folder, str(steps), str(batch)]
+        command = [sys.executable, *(launch if processes > 1 else []), *own]
+        variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
+        told: dict[str, float] = json.loads((Path(folder) / "told.json").read_text())
+    return told
+
+
+def measure_pairs(pairs: int, steps: int, batch: int) -> dict[str, Any]:
+    """Measure one and two processes in turn."""
+    rows = []
+    for number in range(pairs):
+        order = (1, 2) if number % 2 == 0 else (2, 1)
+        told = {processes: throughput(processes, steps, batch) for processes in order}
+        rows.append({"one": told[1], "two": told[2]})
+        print(f"pair {number + 1}: {told[1]['clips_per_second']:.1f}, {told[2]['clips_per_second']:.1f} clips/s")
+    ratios = np.array([row["two"]["clips_per_second"] / row["one"]["clips_per_second"] for row in rows])
+    rng = np.random.default_rng(0)
+    means = np.exp(np.log(ratios)[rng.integers(0, pairs, (2000, pairs))].mean(axis=1))
+    low, high = np.quantile(means, [0.025, 0.975])
+    ratio = {"value": float(np.exp(np.log(ratios).mean())), "low": float(low), "high": float(high)}
+    return {"pairs": rows, "ratio": ratio, "global_batch": batch, "steps": steps}
+
+
+def measure_decoding(seconds_of_video: int) -> dict[str, float]:
+    """Time the decoding of one-second clips of a 640x480 H.264 video into the cache, on one core."""
+    import av
+
+    from newgameplus.games.cache import cache_clips
+    from newgameplus.games.clips import load_clips
+    from newgameplus.pretrained.catalog import load_pretrained
+
+    shape = load_pretrained("bundled:doom-clips").card.shape
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rng = np.random.default_rng(0)
+        still = rng.integers(0, 256, (480, 1280, 3), dtype=np.uint8).repeat(1, axis=0)
+        with av.open(str(folder / "film.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=30)
+            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+            stream.options = {"g": "30", "b:v": "5M", "maxrate": "5M", "bufsize": "5M"}
+            for frame in range(seconds_of_video * 30):
+                picture = np.ascontiguousarray(still[:, frame % 640 : frame % 640 + 640])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        lines = ["path,label,start,end", *(f"film.mp4,a,{at},{at + 1}" for at in range(seconds_of_video))]
+        (folder / "labels.csv").write_text("\n".join(lines))
+        clips = load_clips(folder)
+        began = time.process_time()
+        cache_clips(clips, shape, folder / "cache")
+        seconds = time.process_time() - began
+        size = (folder / "film.mp4").stat().st_size
+    return {"core_seconds_per_clip": seconds / seconds_of_video, "video_bytes_per_second": size / seconds_of_video}
+
+
+def measure_preparing(models: dict[str, Any], clips: int) -> None:
+    """Time what the processor does for a clip in every step: gather it, vary light, contrast and position (one core)."""
+    from newgameplus.train.examples import ClipExamples
+
+    rng = np.random.default_rng(0)
+    for model in models.values():
+        frames = rng.integers(0, 256, (clips, *model["shape"]), dtype=np.uint8)
+        examples = ClipExamples(Noise(frames), np.arange(clips), np.zeros(clips, np.int64), augment=True)
+        examples.batch(np.arange(clips), rng)
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            examples.batch(np.arange(clips), rng)
+            times.append((time.process_time() - began) / clips)
+        model["preparing_seconds"] = statistics.median(times)
+
+
+def count_operations() -> dict[str, dict[str, float]]:
+    """Count floating-point operations, forward and backward, of one sample, and the weights."""
+    import transformers
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from newgameplus.pretrained.catalog import load_pretrained
+
+    bundled = load_pretrained("bundled:doom-clips")
+    found = {}
+    with torch.device("meta"):
+        resnet = transformers.ResNetModel(transformers.ResNetConfig())
+        vit = transformers.ViTModel(transformers.ViTConfig())
+        video = transformers.VideoMAEModel(transformers.VideoMAEConfig())
+        models = {
+            "ResNet-50, 224 x 224": (resnet, torch.empty(2, 3, 224, 224), (1, 224, 224, 3)),
+            "ViT-B/16, 224 x 224": (vit, torch.empty(2, 3, 224, 224), (1, 224, 224, 3)),
+            "VideoMAE-B, 16 x 224 x 224": (video, torch.empty(2, 16, 3, 224, 224), (16, 224, 224, 3)),
+        }
+    shape = bundled.card.shape
+    clips = torch.zeros((2, *shape.array), dtype=torch.uint8)
+    cases: dict[str, Any] = {f"bundled:doom-clips, {shape.frames} x {shape.height} x {shape.width}": (
+        bundled.backbone, clips, shape.array
+    )} | models  # fmt: skip
+    for name, (model, inputs, array) in cases.items():
+        model.train()
+        with FlopCounterMode(display=False) as counter:
+            output = model(inputs)
+            answer = output if isinstance(output, torch.Tensor) else output.last_hidden_state
+            answer.float().sum().backward()
+        weights = sum(weight.numel() for weight in model.parameters())
+        operations = counter.get_total_flops() / len(inputs)
+        size = int(np.prod(array))
+        found[name] = {"operations": operations, "weights": weights, "cache_bytes": size, "shape": tuple(array)}
+    return found
+
+
+def plan(models: dict[str, Any], decoding: dict[str, float]) -> list[dict[str, Any]]:
+    """Work out, for each model and number of GPUs, the samples a second that each part could serve."""
+    sheet = list(DATASHEETS.values())
+    peak, share, nvlink, network, local, storage, cores, video, length = sheet
+    clips = 10 * TERABYTE / video / length
+    rows = []
+    for name, model in models.items():
+        for gpus in (1, 8, 64):
+            machines = max(1, gpus // 8)
+            step = BATCH_A_GPU * gpus
+            compute = BATCH_A_GPU * model["operations"] / (peak * share)
+            # A ring hands 2 (n - 1) / n of the gradients (4 bytes a weight) over the slowest link of each GPU.
+            link = nvlink if gpus <= 8 else min(nvlink, network / 8)
+            reduce = 2 * (gpus - 1) / gpus * 4 * model["weights"] / link
+            read = model["cache_bytes"] * clips
+            in_cache = local * machines / model["cache_bytes"]
+            rates = {
+                "GPU computing": step / compute,
+                "gradients": step / reduce if reduce else None,
+                "preparing clips, one thread a GPU": gpus / model["preparing_seconds"],
+                "reading the cache from local disks": in_cache,
+                "reading the cache from shared storage": storage / model["cache_bytes"],
+            }
+            trained = step / (compute + reduce)
+            decode_hours = clips * decoding["core_seconds_per_clip"] / (cores * machines) / 3600
+            limits = {key: rate for key, rate in rates.items() if rate is not None and key != "gradients"}
+            limits["GPU computing"] = trained
+            limit = min(limits, key=lambda key: limits[key])
+            rows.append(
+                {
+                    "model": name, "gpus": gpus, "clips": clips, "samples_per_second": rates, "trained": trained,
+                    "gradient_share_of_step": reduce / (compute + reduce), "cache_terabytes": read / TERABYTE,
+                    "decode_hours_once": decode_hours, "fetch_hours_once": 10 * TERABYTE / storage / 3600, "epoch_hours": clips / min(limits.values()) / 3600,
+                    "limit": limit,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def report(found: dict[str, Any]) -> str:
+    """Return the tables of docs/benchmarks/scaling.md."""
+    ratio, pairs = found["throughput"]["ratio"], found["throughput"]["pairs"]
+    one = statistics.median(row["one"]["clips_per_second"] for row in pairs)
+    two = statistics.median(row["two"]["clips_per_second"] for row in pairs)
+    lines = [
+        "| processes | clips a second (median) | times one process (95 %) |", "|---|---:|---:|",
+        f"| 1 | {one:.1f} | 1 |",
+        f"| 2 | {two:.1f} | {ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}) |",
+        "", "| model | weights | operations a sample, forward and backward | bytes a sample in the cache |"
+        " gradient bytes a step | core ms to prepare a sample |", "|---|---:|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    for name, model in found["models"].items():
+        told = f"{model['operations'] / 1e9:,.2f} G | {model['cache_bytes']:,} | {4 * model['weights'] / 1e6:,.1f} MB"
+        told += f" | {1000 * model['preparing_seconds']:.2f}"
+        lines.append(f"| {name} | {model['weights']:,} | {told} |")
+    heads = [
+        "model", "GPUs", "computing", "with gradients", "gradients' share", "preparing", "local disks",
+        "shared storage", "cache, TB", "decoding once, h", "an epoch, h", "limit",
+    ]  # fmt: skip
+    lines += ["", f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
+    for row in found["plan"]:
+        rates = row["samples_per_second"]
+        cells = [
+            row["model"], str(row["gpus"]), f"{rates['GPU computing']:,.0f}", f"{row['trained']:,.0f}",
+            f"{row['gradient_share_of_step']:.1%}", f"{rates['preparing clips, one thread a GPU']:,.0f}",
+            f"{rates['reading the cache from local disks']:,.0f}",
+            f"{rates['reading the cache from shared storage']:,.0f}", f"{row['cache_terabytes']:,.1f}",
+            f"{row['decode_hours_once']:,.1f}", f"{row['epoch_hours']:,.2f}", row["limit"],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, plan, print, and write the raw results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="Two pairs of few steps.")
+    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--json", type=Path, default=None, help="Write the raw results there.")
+    parser.add_argument("--worker", nargs=3, default=None, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        folder, steps, batch = arguments.worker
+        worker(Path(folder), int(steps), int(batch))
+        return
+    torch.set_num_threads(1)
+    models = count_operations()
+    measure_preparing(models, 8 if arguments.quick else 32)
+    decoding = measure_decoding(10 if arguments.quick else 60)
+    pairs = 2 if arguments.quick else arguments.pairs
+    measured = measure_pairs(pairs, 6 if arguments.quick else 16, 32)
+    found = {
+        "date": datetime.date.today().isoformat(), "torch": torch.__version__, "cores": os.cpu_count(),
+        "load": os.getloadavg(), "throughput": measured, "decoding": decoding, "models": models,
+        "datasheets": DATASHEETS, "batch_per_gpu": BATCH_A_GPU, "plan": plan(models, decoding),
+    }  # fmt: skip
+    print(report(found))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
