@@ -20,7 +20,7 @@ from newgameplus.recipe import TrainSettings
 from newgameplus.run import Run
 from newgameplus.train.device import threads_for, using_threads
 
-__all__ = ["Answer", "predict"]
+__all__ = ["Answer", "join_answers", "meeting_stretches", "predict"]
 
 _WINDOWS_AT_ONCE = 256
 _MOST_WINDOWS = 1_000_000
@@ -58,11 +58,11 @@ def predict(
     join: bool = True,
     skip_bad: bool = False,
 ) -> list[Answer]:
-    """Name what happens in videos.
+    """Name what happens in videos, or in sequences if the run learned from such.
 
     Args:
         run: A finished run.
-        videos: One video, a folder of videos, or several of either.
+        videos: One video, a folder of videos, or several of either; files of numbers over time likewise.
         window: Seconds that are looked at together; by default the median length of the training clips.
         hop: Seconds between the beginnings of two windows; by default half a window.
         join: Whether windows in a row with the same answer become one stretch.
@@ -77,12 +77,16 @@ def predict(
     """
     opened = run if isinstance(run, Run) else Run.open(run)
     saved = load_classifier(opened.model_folder)
+    given = [videos] if isinstance(videos, str | Path) else list(videos)
+    if saved.card.modality == "sequence":
+        from newgameplus.deploy.sequence_prediction import predict_sequences
+
+        return predict_sequences(saved, given, window=window, hop=hop, join=join, skip_bad=skip_bad)
     window = window if window is not None else (saved.training.get("median_span") or 1.0)
     hop = hop if hop is not None else window / 2
     for name, value in (("window", window), ("hop", hop)):
         if not (np.isfinite(value) and value > 0):
             raise DataError(f"{name} is {value}", source=f"--{name}", remedy="give seconds above 0")
-    given = [videos] if isinstance(videos, str | Path) else list(videos)
     clips = [clip for path in given for clip in load_clips(path, require_labels=False, skip_bad=skip_bad).clips]
     frame_rate = float(saved.training.get("frame_rate") or 30.0)
     # Before the long work, so that a bad file among many good ones is told at once.
@@ -130,8 +134,8 @@ def _predict_one(saved: SavedClassifier, clip: Clip, window: float, hop: float, 
             frames = decode_spans(clip.path, some, saved.card.shape, frame_rate)
             probabilities.append(classify(saved.classifier, _batches(frames)))
             task.advance(len(some))
-    stretches = _stretches(spans, end)
-    return _answers(str(clip.path), stretches, np.concatenate(probabilities), saved.classifier.labels, join)
+    stretches = meeting_stretches(spans, end)
+    return join_answers(str(clip.path), stretches, np.concatenate(probabilities), saved.classifier.labels, join)
 
 
 def _chunks(spans: list[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
@@ -143,7 +147,7 @@ def _batches(frames: np.ndarray[Any, Any]) -> Iterable[np.ndarray[Any, Any]]:
     return (frames[start : start + 64] for start in range(0, len(frames), 64))
 
 
-def _stretches(spans: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+def meeting_stretches(spans: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
     """Give each window the time around its middle, so that the stretches meet without gaps or overlaps."""
     middles = [(start + stop) / 2 for start, stop in spans]
     meets = [(a + b) / 2 for a, b in itertools.pairwise(middles)]
@@ -151,13 +155,14 @@ def _stretches(spans: list[tuple[float, float]], end: float) -> list[tuple[float
     return list(itertools.pairwise(edges))
 
 
-def _answers(
+def join_answers(
     path: str,
     stretches: list[tuple[float, float]],
     probabilities: np.ndarray[Any, Any],
     labels: tuple[str, ...],
     join: bool,
 ) -> list[Answer]:
+    """Return one answer for each stretch, or for each row of stretches with the same class."""
     answers: list[Answer] = []
     begin = 0
     best = probabilities.argmax(axis=1)

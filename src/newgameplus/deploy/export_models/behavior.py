@@ -20,17 +20,22 @@ from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.scenarios.behavior_data import cache_folder, load_game
 
-__all__ = ["open_behavior"]
+__all__ = ["ClipAnswers", "open_behavior"]
 
 
-class _Answers(nn.Module):
-    """A classifier that says its probabilities too."""
+class ClipAnswers(nn.Module):
+    """A classifier that says its probabilities too.
+
+    Args:
+        classifier: As a run keeps it.
+    """
 
     def __init__(self, classifier: ClipClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn uint8 [batch, frames, height, width, channels] into logits and probabilities [batch, classes]."""
         logits = self.classifier(clips)
         return logits, logits.softmax(dim=1)
 
@@ -51,7 +56,7 @@ def open_behavior(run: Run, data: str | Path | None) -> Exportable:
     shape, labels = saved.card.shape, saved.classifier.labels
     meaning = f"{_time_words(saved)}; axes: batch, frames, rows, columns, channels; intensities 0..255"
     return Exportable(
-        module=_Answers(saved.classifier).eval(),
+        module=ClipAnswers(saved.classifier).eval(),
         inputs=(ExportedInput("clips", "uint8", tuple(shape.array), meaning),),
         outputs=(
             ExportedOutput("logits", "one number a class, before the softmax", (len(labels),)),
