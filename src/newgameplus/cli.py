@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from newgameplus import cli_agent, cli_export, cli_pretrain, cli_scenes, cli_sweep
+from newgameplus import cli_agent, cli_choose, cli_export, cli_pretrain, cli_scenes, cli_sweep
 from newgameplus.cli_text import PREDICTION_FORMS, comparison_text, evaluation_text, finished, plan_text
 from newgameplus.console import Answered, answer
 from newgameplus.console import run as run_app
@@ -221,6 +221,8 @@ def _games(on: list[str] | None, data: Path | None, more: list[str] | None) -> t
     return [*on, *([str(data)] if data is not None else []), *(more or [])], None
 
 
+app.command("choose")(cli_choose.choose)
+app.command("models")(cli_choose.models)
 app.command("pretrain")(cli_pretrain.pretrain)
 app.command("generate")(cli_scenes.generate)
 app.command("check-scenes")(cli_scenes.check_scenes)
@@ -285,26 +287,6 @@ def report(
         return finished(opened)
 
     answer("report", as_json, work)
-
-
-@app.command()
-def models(as_json: Json = False) -> None:
-    """List the pretrained models that come with the package."""
-
-    def work() -> Answered:
-        from newgameplus import verbs
-
-        cards = verbs.models()
-        lines = [
-            f"{card['name']}  {card['parameters']:,} weights, {card['license']}\n  {card['description']}"
-            for card in cards
-        ]
-        lines.append("transformers:NAME-OR-FOLDER  any image or video model of Hugging Face Transformers (behavior),")
-        lines.append("                             or a causal language model such as GPT-2 (scene)")
-        lines.append("run:FOLDER, sb3:FILE.zip, checkpoint:FILE, behavior:FOLDER, transformers:FOLDER: policies")
-        return {"models": cards}, "\n".join(lines)
-
-    answer("models", as_json, work)
 
 
 @app.command()

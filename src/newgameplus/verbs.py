@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check",
     "check_scenes",
+    "choose",
     "compare",
     "demo",
     "doctor",
@@ -33,6 +34,7 @@ __all__ = [
     "fit",
     "generate",
     "init",
+    "model",
     "models",
     "play",
     "predict",
@@ -396,13 +398,61 @@ def _refuse(run: Run, options: Mapping[str, Any]) -> None:
         raise RunError(message, source=str(run.folder), remedy=f"leave out {', '.join(given)}")
 
 
-def models() -> list[dict[str, Any]]:
-    """Return the cards of the models that come with the package, as plain data."""
-    from newgameplus.pretrained.catalog import list_models
-    from newgameplus.pretrained.policy_bundled import list_policies
-    from newgameplus.pretrained.tile_model import list_tile_models
+def models(**filters: Any) -> list[dict[str, Any]]:
+    """Return what can be started from, as plain data; see :mod:`newgameplus.pretrained.listing`.
 
-    return [*(card.as_dict() for card in list_models()), *list_tile_models(), *list_policies()]
+    Args:
+        filters: ``family``, ``source``, ``task``, ``license``, ``max_parameters``, ``use`` and ``here``; see
+            :func:`newgameplus.pretrained.listing.filter_models`.
+    """
+    from newgameplus import progress
+    from newgameplus.pretrained.listing import filter_models, list_startable
+
+    rows, left_out = list_startable("runs")
+    for one in left_out:
+        progress.say(f"left out {one['name']}: {one['message']}")
+    return filter_models(rows, **filters)
+
+
+def model(name: str) -> dict[str, Any]:
+    """Return what is known of one model, without loading its weights.
+
+    Raises:
+        PretrainedModelError: There is no such model.
+    """
+    from newgameplus.pretrained.listing import find_model
+
+    return find_model(name)
+
+
+def choose(
+    recipe: AnyRecipe | str | Path,
+    *,
+    candidates: Sequence[str] | None = None,
+    top: int = 3,
+    short_run: bool = True,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Rank what a recipe may start from, on the user's own data; see :mod:`newgameplus.choose`.
+
+    Args:
+        recipe: A recipe, or the path of one.
+        candidates: Names to choose from, instead of the recipe's ``model.start``.
+        top: How many of the best get a short fine-tuning.
+        short_run: Whether any do; estimates alone decide otherwise.
+        out: File to write; by default a new ``choose.json`` beside the recipe, and none for a recipe that is no file.
+
+    Returns:
+        The choice as plain data: name, reason, candidates (best first), advice; and ``written_to``.
+
+    Raises:
+        NewGamePlusError: The data or a model cannot be used.
+    """
+    from newgameplus.finetune import read_recipe
+    from newgameplus.scenarios.choosing import choose as rank
+
+    beside = Path(recipe).resolve().parent if isinstance(recipe, str | Path) else None
+    return rank(read_recipe(recipe), candidates, top=top, short_run=short_run, out=out, beside=beside)
 
 
 def doctor() -> list[Check]:

@@ -45,6 +45,8 @@ class Job:
         check: Function of a recipe that returns all problems and the plan.
         names: Function that gives the names that a recipe may use, by dotted key.
         pretrain: Function that goes on with the pretraining of what a recipe starts from.
+        choose: Function of a recipe, ``top`` and ``short_run`` that ranks what it may start from and returns a
+            :class:`newgameplus.choose.Choice`.
         follow: Function of a recipe that joins in with the main process where several were started; empty: one only.
     """
 
@@ -54,6 +56,7 @@ class Job:
     check: str
     names: str
     pretrain: str
+    choose: str = ""
     follow: str = ""
 
     def part(self, name: str) -> Callable[..., Any]:
@@ -71,6 +74,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.behavior_recipe:init_behavior",
             check="newgameplus.scenarios.behavior_recipe:check_behavior",
             names="newgameplus.scenarios:_behavior_names",
+            choose="newgameplus.scenarios.behavior_choosing:choose_behavior",
             follow="newgameplus.scenarios.behavior_sharing:follow_behavior",
             pretrain="newgameplus.scenarios.behavior_pretraining:pretrain_behavior",
         ),
