@@ -146,6 +146,8 @@ def _anchor(section: _Section, folder: Path, source: str) -> _Section:
 
 def _absolute(value: Any, mark: PathMark, folder: Path, source: str) -> Any:
     """Return a path as an absolute one, and whatever is no path as it is."""
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, mark, folder, source) for one in value)
     if not isinstance(value, str):
         return value
     if mark.prefixes:

@@ -85,9 +85,12 @@ class AgentDataSettings(Strict):
 class AgentModelSettings(Strict):
     """Where to start from, and how a network that starts anew is built."""
 
-    start: Annotated[str, PathMark(or_name=True, prefixes=_SOURCES)] = "fresh"
+    start: Annotated[
+        str | Annotated[tuple[str, ...], Field(min_length=1)], PathMark(or_name=True, prefixes=_SOURCES)
+    ] = "fresh"
     """``fresh``, ``bundled:NAME``, ``run:FOLDER``, ``sb3:FILE.zip``, ``checkpoint:FILE``, ``behavior:FOLDER`` or
-    ``transformers:NAME-OR-FOLDER``."""
+    ``transformers:NAME-OR-FOLDER``; or several to choose from by measurement; ``auto`` chooses among random weights,
+    bundled policies and those of earlier runs."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options of the source."""
     use: Literal["any", "research", "commercial"] = "any"
@@ -112,6 +115,11 @@ class AgentModelSettings(Strict):
     """Of trunk, actor and critic."""
     normalize: bool = True
     """Bring numbers that are seen to zero mean and unit variance, by statistics saved with the policy."""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names to choose from."""
+        return (self.start,) if isinstance(self.start, str) else self.start
 
 
 class AgentAdaptSettings(Strict):

@@ -127,7 +127,7 @@ class SceneModelSettings(ModelSettings):
 
     start: str | Annotated[tuple[str, ...], Field(min_length=1)] = "bundled:tiles"
     """A pretrained model (``bundled:tiles``, or ``transformers:NAME-OR-FOLDER`` for GPT-2 and other causal language
-    models), or several to choose from by measurement."""
+    models), or several to choose from by measurement; ``auto`` chooses among all that this machine has."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Options of the source; and ``text_encoder``, a folder of Hugging Face Transformers that reads captions."""
 

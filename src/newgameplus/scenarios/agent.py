@@ -10,12 +10,14 @@ from typing import Any
 
 from newgameplus import progress
 from newgameplus.adapt.surgery_training import load_moments_of, save_moments
+from newgameplus.choose import Choice
 from newgameplus.errors import RunError
 from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES
 from newgameplus.pretrained.policy import Policy, save_policy
 from newgameplus.recipe import recipe_settings
 from newgameplus.recipe_agent import RetentionTerm
 from newgameplus.run import Run
+from newgameplus.scenarios.agent_choice import AUTO, choose_agent_start, start_of
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe, load_agent_game
 from newgameplus.scenarios.agent_evaluation import AgentResults, evaluate_agents
 from newgameplus.scenarios.agent_start import is_fresh, load_start, retention_of
@@ -90,15 +92,28 @@ class AgentScenario:
 
     def choose(self, game: AgentGame) -> AgentStart:
         """Step 1: load what the recipe starts from; refuse one of other spaces, with the surgery that would mend it."""
-        policy = load_start(self.recipe, game)
+        policy = load_start(start_of(self.recipe, self._chosen(game)), game)
         terms = retention_of(self.recipe, game, policy)
         progress.say(f"1 choose: {policy.name}, {policy.parameters:,} weights")
         if not is_fresh(policy):
             folder = self.run.folder / START_FOLDER
             save_policy(folder, policy)
-            before = Path(self.recipe.model.start.removeprefix("run:")) / "model"
+            before = Path(policy.name.removeprefix("run:")) / "model"
             save_moments(folder, load_moments_of(before))
         return AgentStart(policy, terms)
+
+    def _chosen(self, game: AgentGame) -> str:
+        """Return the one name, or the best of several; a run chooses once."""
+        names = self.recipe.model.candidates
+        if len(names) == 1 and names[0] != AUTO:
+            return names[0]
+        note = self.run.note("choice")
+        if note is None:
+            note = self.run.keep_note("choice", choose_agent_start(self.recipe, game).as_dict())
+        with self.run.noted("choice"):
+            choice = Choice.from_dict(note)
+        progress.say(f"1 choose: {choice.reason}")
+        return choice.name
 
     def adapt(self, start: AgentStart) -> list[AgentPlan]:
         """Step 2: plan what may move and what holds it, for the fine-tuned policy and for the baselines."""

@@ -17,8 +17,9 @@ from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
+from newgameplus.scenarios.agent_choice import AUTO, start_of
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, of_other_spaces, spaces_text
-from newgameplus.scenarios.agent_start import load_start, retention_of
+from newgameplus.scenarios.agent_start import FRESH, load_start, retention_of
 from newgameplus.scenarios.recipe_text import plain_name, quoted
 from newgameplus.spaces import ObservationSpec
 
@@ -156,7 +157,8 @@ def check_agent(recipe: AgentRecipe) -> tuple[list[Problem], dict[str, Any]]:
     parts = [note.rpartition(": ") for note in (game.learned.left_out if game.learned else ())]
     plan["left_out"] = [{"message": message, "source": source, "remedy": ""} for source, _, message in parts]
     try:
-        start = load_start(recipe, game)
+        names = [FRESH if name == AUTO else name for name in recipe.model.candidates]
+        start, *_ = [load_start(start_of(recipe, name), game) for name in names]
         terms = retention_of(recipe, game, start)
     except NewGamePlusError as error:
         return _all_of(error), plan

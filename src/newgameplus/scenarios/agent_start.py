@@ -52,9 +52,10 @@ def load_start(recipe: AgentRecipe, game: AgentGame) -> Policy:
         PretrainedModelError: It cannot be loaded, or its spaces are not those of the game; every difference is listed
             with the surgery that would mend it.
     """
+    name = recipe.model.candidates[0]
     try:
         return load_policy_start(
-            recipe.model.start,
+            name,
             settings=recipe.model,
             observations=game.observations,
             actions=game.actions,
@@ -66,9 +67,9 @@ def load_start(recipe: AgentRecipe, game: AgentGame) -> Policy:
         if shape is None:
             raise
         problems = describe_differences(shape.observations, shape.actions, game.observations, game.actions)
-        message = f"{recipe.model.start} was made for other spaces than those of {recipe.environment.id}"
+        message = f"{name} was made for other spaces than those of {recipe.environment.id}"
         spaces = (shape.observations, shape.actions), (game.observations, game.actions)
-        remedy = f"operate on it first: {surgery_command(recipe.model.start, recipe.environment, *spaces)}"
+        remedy = f"operate on it first: {surgery_command(name, recipe.environment, *spaces)}"
         raise PretrainedModelError(message, source="model.start", remedy=remedy, problems=problems) from error
 
 

@@ -15,15 +15,17 @@ from newgameplus import progress
 from newgameplus.adapt.adapters import add_adapters, merge_adapters
 from newgameplus.adapt.tile_strategies import TilePhase, plan_tile_phases
 from newgameplus.adapt.vocabulary import Origin
+from newgameplus.choose import Choice
 from newgameplus.errors import DataError, RunError
 from newgameplus.evaluate.scene_arms import HeldOutBits, TrainingCost
 from newgameplus.pretrained.tile_model import TileModel, load_tile_model, save_tile_model
 from newgameplus.recipe import recipe_settings
 from newgameplus.run import Run
+from newgameplus.scenarios.scene_choice import AUTO, choose_scene_start
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, scene_recipe
 from newgameplus.scenarios.scene_evaluation import SceneResults, evaluate_scenes
 from newgameplus.scenarios.scene_self_training import SelfMade
-from newgameplus.scenarios.scene_start import bits_a_tile, level_book, open_start
+from newgameplus.scenarios.scene_start import level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
 from newgameplus.train.loop import TrainingResult
@@ -128,21 +130,18 @@ class SceneScenario:
                 raise RunError(f"{what} that the run began with", source=str(self.run.folder), remedy=remedy)
 
     def choose(self, game: SceneGame) -> TileModel:
-        """Step 1: of several candidates, take the one that foresees the training maps best before any training."""
+        """Step 1: of several candidates, take the one that foresees training maps kept apart best."""
         names = self.recipe.model.candidates
+        if len(names) == 1 and names[0] != AUTO:
+            progress.say(f"1 choose: {names[0]}")
+            return self._start(game, names[0])[0]
         note = self.run.note("choice")
         if note is None:
-            bits = {name: self._zero_shot_bits(game, name) for name in names} if len(names) > 1 else {}
-            chosen = min(bits, key=lambda name: bits[name]) if bits else names[0]
-            note = {"name": chosen, "bits_per_tile": bits}
-            self.run.keep_note("choice", note)
-        told = "; ".join(f"{name} {bits:.3f} bits a tile" for name, bits in note["bits_per_tile"].items())
-        progress.say(f"1 choose: {note['name']}{f' ({told})' if told else ''}")
-        return self._start(game, note["name"])[0]
-
-    def _zero_shot_bits(self, game: SceneGame, name: str) -> float:
-        model = self._start(game, name)[0]
-        return bits_a_tile(model, self._book(game, game.train, model=model))
+            note = self.run.keep_note("choice", choose_scene_start(self.recipe, game).as_dict())
+        with self.run.noted("choice"):
+            choice = Choice.from_dict(note)
+        progress.say(f"1 choose: {choice.reason}")
+        return self._start(game, choice.name)[0]
 
     def _start(self, game: SceneGame, name: str, *, fresh: bool = False) -> tuple[TileModel, list[Origin]]:
         """Load a pretrained model and give it the game's tiles and measures."""

@@ -78,7 +78,7 @@ def pretrain_scene(recipe: SceneRecipe, run: Run) -> dict[str, Any]:
         after = bits_a_tile(model, held_out)
     facts = {"levels": maps.levels, "steps": result.steps, "seed": recipe.seed}
     model.facts |= {"description": f"{name}, pretrained further on {maps.levels} levels"}
-    save_tile_model(run.model_folder, model, {"kind": "pretrained", "start": name, "training": facts})
+    save_tile_model(run.model_folder, model, {"kind": "pretrained", "started_from": name, "training": facts})
     sentence, helped = _sentence(before, after, len(maps.held_out))
     progress.say(sentence)
     return {

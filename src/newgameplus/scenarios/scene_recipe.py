@@ -32,6 +32,7 @@ _FEW_MAPS = 5
 #: A level this many times as high as wide is made row by row.
 _TALL = 2
 #: The option of ``model`` that is about captions, not about the model's source.
+_AUTO = "auto"
 _TEXT_ENCODER = "text_encoder"
 
 
@@ -253,7 +254,7 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
         problems += _rules_problems(game, recipe)
     seconds = time.monotonic() - began
     options = {key: value for key, value in recipe.model.options.items() if key != _TEXT_ENCODER}
-    for name in recipe.model.candidates:
+    for name in dict.fromkeys("bundled:tiles" if name == _AUTO else name for name in recipe.model.candidates):
         try:
             model = load_start(name, options=options)
         except NewGamePlusError as error:

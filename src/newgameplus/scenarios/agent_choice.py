@@ -1,0 +1,208 @@
+"""Step 1 of the agent scenario: choose a policy by what it does before any training.
+
+Every candidate plays some episodes of the game, and says how often its likeliest action is the demonstrator's in
+demonstrations kept apart. The mean of its two ranks decides; random weights (``fresh``) are what all are held against.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from newgameplus import progress
+from newgameplus.choose import Candidate, Choice, Cost, ShortRun, combine
+from newgameplus.errors import NewGamePlusError, PretrainedModelError, Problem, raise_problems
+from newgameplus.evaluate.returns import mean_interval
+from newgameplus.pretrained.licences import caution, use_problem
+from newgameplus.pretrained.policy import Policy
+from newgameplus.pretrained.policy_bundled import list_policies
+from newgameplus.recipe_agent import AgentRecipe
+from newgameplus.scenarios.agent_data import AgentGame, load_agent_game
+from newgameplus.scenarios.agent_play import play_episodes
+from newgameplus.scenarios.agent_start import FRESH, is_fresh, load_start
+from newgameplus.train.cloning import agreement
+
+__all__ = ["AUTO", "choose_agent", "choose_agent_start", "start_of"]
+
+AUTO = "auto"
+MEASURE = "return"
+_EPISODES = 20
+_COPIES = 16
+_OWN_SEEDS = 500_000  # episodes that neither training nor evaluation begins with
+_BYTES_A_WEIGHT = 16
+_FEW_EPISODES = 10
+_SCORES: Mapping[str, float] = {"return": 1.0, "agreement": 1.0}
+
+
+def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
+    """Return a recipe that starts from one model."""
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": name})})
+
+
+def choose_agent(recipe: AgentRecipe) -> Choice:
+    """Rank the policies that a recipe may start from; nothing is kept.
+
+    Raises:
+        NewGamePlusError: The game, its demonstrations or a policy that was named cannot be used.
+    """
+    return choose_agent_start(recipe, load_agent_game(recipe))
+
+
+def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EPISODES) -> Choice:
+    """Rank the policies that a recipe may start from.
+
+    Args:
+        recipe: The recipe; ``model.start`` names one or several, or is ``auto``: random weights, all bundled policies
+            and those of earlier runs in the recipe's ``runs``.
+        game: The game, and demonstrations if there are any.
+        episodes: How many each plays.
+
+    Raises:
+        PretrainedModelError: A policy that was named cannot be used; one of other spaces tells the surgery that mends.
+    """
+    named = list(dict.fromkeys(recipe.model.candidates))
+    found = [FRESH, *_local(recipe)] if AUTO in named else []
+    candidates: list[Candidate] = []
+    problems: list[Problem] = []
+    left_out: list[Mapping[str, str]] = []
+    for name in dict.fromkeys([*(name for name in named if name != AUTO), *found]):
+        try:
+            candidates.append(_measure(recipe, game, name, episodes))
+        except NewGamePlusError as error:
+            several = len(named) > 1 or AUTO in named
+            if name in named and not (several and hasattr(error.__cause__, "shape")):
+                problems += error.problems
+            else:  # of other spaces: the others are still worth a look
+                message = "; ".join(dict.fromkeys([error.message, *(p.message for p in error.problems[:3])]))
+                left_out.append({"name": name, "message": message, "remedy": error.remedy or ""})
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} problems with what to start from")
+    if not candidates:
+        why = [Problem(one["message"], one["name"], one["remedy"]) for one in left_out]
+        raise_problems(why, PretrainedModelError, "none of these policies fits the game")
+    return _decide(candidates, game, episodes, tuple(left_out))
+
+
+def _local(recipe: AgentRecipe) -> list[str]:
+    """Return the bundled policies, and those of earlier runs."""
+    try:
+        bundled = [str(card["name"]) for card in list_policies()]
+    except NewGamePlusError:  # a damaged installation must not hide the policies beside it; ngp doctor says so
+        bundled = []
+    runs = [f"run:{path.parent.parent}" for path in sorted(Path(recipe.runs).glob("*/model/card.json"))]
+    return [*bundled, *(name for name in runs if _is_policy(Path(name.removeprefix("run:"))))]
+
+
+def _is_policy(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / "model" / "card.json").read_text(encoding="utf-8"))
+        return "observations" in content["shape"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _measure(recipe: AgentRecipe, game: AgentGame, name: str, episodes: int) -> Candidate:
+    """Let one policy play and answer.
+
+    Raises:
+        NewGamePlusError: It cannot be loaded, does not fit the game, or its licence forbids the use.
+    """
+    began = time.monotonic()
+    policy = load_start(start_of(recipe, name), game)
+    license_ = "" if is_fresh(policy) else str(policy.facts.get("license") or "unknown")
+    _check(recipe, name, license_)
+    scores: dict[str, float] = {}
+    if game.held_out is not None and (some := [one for one in game.held_out.episodes if len(one)]):
+        matches, steps = agreement(policy.network, some)
+        scores["agreement"] = float(matches.sum() / steps.sum())
+    playing = time.monotonic()
+    with game.open(count=min(episodes, _COPIES)) as environments:
+        seed = recipe.seed + _OWN_SEEDS
+        played = play_episodes(policy, environments, episodes, seed, title=f"playing, {name}")
+    seconds = time.monotonic() - playing
+    each = seconds / max(1, int(played.lengths.sum()))
+    found = mean_interval(played.totals, seed=recipe.seed)
+    return Candidate(
+        name,
+        policy.parameters,
+        {"return": float(found.value), **scores},
+        round(time.monotonic() - began, 3),
+        license_ or "none needed",
+        _why(policy, game),
+        Cost(each, each * recipe.train.steps, policy.parameters * _BYTES_A_WEIGHT),
+        ShortRun(float(found.value), float(found.low), float(found.high), 0, round(seconds, 3), MEASURE),
+    )
+
+
+def _check(recipe: AgentRecipe, name: str, license_: str) -> None:
+    if not license_:
+        return
+    problem = use_problem(name, license_, recipe.model.use)
+    if problem is not None:
+        raise PretrainedModelError(problem.message, source=problem.source, remedy=problem.remedy)
+    if (told := caution(license_, recipe.model.use)) is not None:
+        progress.say(f"note: {name}: {told}")
+
+
+def _why(policy: Policy, game: AgentGame) -> str:
+    if is_fresh(policy):
+        return "random weights know no game"
+    same = policy.environment == game.settings.id
+    return "it was made for this game" if same else f"it was made for {policy.environment or 'an unknown game'}"
+
+
+def _decide(
+    candidates: list[Candidate], game: AgentGame, episodes: int, left_out: tuple[Mapping[str, str], ...]
+) -> Choice:
+    ranked = combine(candidates, _SCORES)
+    best = ranked[0]
+    reason = f"{best.name}: {_told(best)} before training"
+    if len(ranked) > 1:
+        reason += f", against {_told(ranked[1])} of {ranked[1].name}"
+    reason += f" (estimates from {episodes} episodes{'' if 'agreement' in best.scores else ', no demonstrations'})"
+    prior = sorted(candidates, key=lambda one: _expected(one, game))
+    return Choice(best.name, ranked, reason, tuple(one.name for one in prior), _advice(ranked, game), left_out)
+
+
+def _expected(candidate: Candidate, game: AgentGame) -> tuple[int, str]:
+    """Order candidates by what is expected before anything is measured: made for this game, for another, for none."""
+    if candidate.name == FRESH:
+        return 2, candidate.name
+    return (0 if candidate.why_prior.endswith(("this game", game.settings.id)) else 1), candidate.name
+
+
+def _told(candidate: Candidate) -> str:
+    parts = [f"return {candidate.scores['return']:.3g}"]
+    if "agreement" in candidate.scores:
+        parts.append(f"agreement {candidate.scores['agreement']:.0%}")
+    return " and ".join(parts)
+
+
+def _advice(ranked: tuple[Candidate, ...], game: AgentGame) -> str:
+    """Return one paragraph, each sentence with the number that it rests on."""
+    best = ranked[0]
+    fresh = next((one for one in ranked if one.name == FRESH), None)
+    sentences = []
+    if best.name == FRESH:
+        sentences.append("No policy does better than random weights before training: there is nothing to keep here.")
+    elif fresh is not None and best.short_run is not None and fresh.short_run is not None:
+        if best.short_run.low > fresh.short_run.high:
+            sentences.append(
+                f"{best.name} plays better than random weights ({_told(best)} against {_told(fresh)}): keep what it "
+                "knows (retention.terms: auto)."
+            )
+        else:
+            sentences.append(
+                f"{best.name} is not clearly better than random weights ({_told(best)} against {_told(fresh)}): "
+                "let the from-scratch baseline judge."
+            )
+    learned = len(game.learned.episodes) if game.learned is not None else 0
+    if not learned:
+        sentences.append("There are no demonstrations; a few recorded games (ngp record env) make every start better.")
+    elif learned < _FEW_EPISODES:
+        sentences.append(f"{learned} demonstrations are few: record more of them, or play longer (train.steps).")
+    else:
+        sentences.append(f"{learned} demonstrations are enough to imitate first (train.clone), then play.")
+    sentences.append("These are rules of thumb; the fit decides.")
+    return " ".join(sentences)

@@ -1,0 +1,241 @@
+"""Step 1 of the scene scenario: choose a tile model by how well it foresees maps that it did not learn from.
+
+Every candidate says how many bits it needs for a tile of some training maps kept apart: as it comes with the game's
+tiles, and after a few dozen steps on the others. The second decides; the first, and the order that is expected before
+anything is measured, stand beside it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from newgameplus import progress
+from newgameplus.adapt.adapters import add_adapters, merge_adapters
+from newgameplus.adapt.tile_strategies import plan_tile_phases
+from newgameplus.choose import Candidate, Choice, Cost, ShortRun
+from newgameplus.errors import NewGamePlusError, PretrainedModelError, Problem, raise_problems
+from newgameplus.evaluate.scene_intervals import ratio_interval
+from newgameplus.pretrained.licences import caution, use_problem
+from newgameplus.pretrained.local import ENVIRONMENT_VARIABLE
+from newgameplus.pretrained.local_tiles import local_tile_models
+from newgameplus.pretrained.memory import available_memory, told_bytes
+from newgameplus.pretrained.tile_model import TileModel
+from newgameplus.recipe_scene import SceneRecipe
+from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
+from newgameplus.scenarios.scene_start import level_book, open_start
+from newgameplus.train.device import threads_for, using_threads
+from newgameplus.train.levels import LevelBook
+from newgameplus.train.tile_loop import TileTraining, level_bits, train_tiles
+
+__all__ = ["AUTO", "choose_scene", "choose_scene_start"]
+
+Indices = npt.NDArray[np.int64]
+AUTO = "auto"
+MEASURE = "bits a tile (negative)"
+_STEPS = 40
+_HELD_OUT = 5  # one map in so many
+_BYTES_A_WEIGHT = 20  # the weight, its gradient, two moments, the best so far
+_PRIOR = {"run": 2.0, "bundled": 1.0, "transformers": 0.0}
+_CLOSE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Training maps to adapt to, and those kept apart to measure on."""
+
+    learned: Indices
+    held_out: Indices
+
+
+def choose_scene(recipe: SceneRecipe) -> Choice:
+    """Rank the models that a recipe may start from; nothing is kept.
+
+    Raises:
+        NewGamePlusError: The maps or a model that was named cannot be used.
+    """
+    return choose_scene_start(recipe, load_scene_game(recipe))
+
+
+def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS) -> Choice:
+    """Rank the models that a recipe may start from; none of the test maps is looked at.
+
+    Args:
+        recipe: The recipe; ``model.start`` names one or several, or is ``auto``.
+        game: The maps.
+        steps: Steps of the short adaptation.
+
+    Raises:
+        PretrainedModelError: A model that was named cannot be used, or there is none.
+    """
+    named = list(dict.fromkeys(recipe.model.candidates))
+    found = local_tile_models(recipe.runs) if AUTO in named else []
+    names = list(dict.fromkeys([*(name for name in named if name != AUTO), *found]))
+    parts = _split(recipe, game)
+    candidates: list[Candidate] = []
+    problems: list[Problem] = []
+    left_out: list[Mapping[str, str]] = []
+    with progress.task("trying models", len(names), "models") as bar:
+        for name in names:
+            try:
+                candidates.append(_measure(recipe, game, name, parts, steps))
+            except NewGamePlusError as error:
+                if name in named:
+                    problems += error.problems
+                else:
+                    left_out.append({"name": name, "message": error.message, "remedy": error.remedy or ""})
+            bar.advance()
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} problems with what to start from")
+    if not candidates:
+        why = "; ".join(f"{one['name']}: {one['message']}" for one in left_out)
+        remedy = f"name a model, or a folder of models in {ENVIRONMENT_VARIABLE}"
+        raise PretrainedModelError(f"no model on this machine can be used ({why})", source="model.start", remedy=remedy)
+    return _decide(candidates, game, parts, tuple(left_out))
+
+
+def _split(recipe: SceneRecipe, game: SceneGame) -> _Parts:
+    """Keep some of the training maps apart, whole files if there are several."""
+    groups = [game.groups[n] for n in game.train]
+    units = groups if len(set(groups)) > 1 else [str(n) for n in game.train]
+    order = np.random.default_rng([recipe.seed, 2]).permutation(sorted(set(units)))
+    apart = set(order[: max(1, len(order) // _HELD_OUT)].tolist()) if len(order) > 1 else set()
+    held = np.array([unit in apart for unit in units], np.bool_)
+    if not apart:  # a single map: nothing can be kept apart
+        return _Parts(game.train, game.train)
+    return _Parts(game.train[~held], game.train[held])
+
+
+def _measure(recipe: SceneRecipe, game: SceneGame, name: str, parts: _Parts, steps: int) -> Candidate:
+    """Measure one candidate.
+
+    Raises:
+        PretrainedModelError: It cannot be loaded, its licence forbids the use, or it is too large.
+    """
+    began = time.monotonic()
+    model, _ = open_start(recipe, game, name)
+    license_ = str(model.facts.get("license") or "unknown")
+    _check(recipe, name, model, license_)
+    held_out = level_book(recipe, game, game.examples(parts.held_out, recipe.data.scan), model)
+    with using_threads(threads_for(model.network, recipe.train)):
+        looked = time.monotonic()
+        before = level_bits(model.network, held_out)
+        latency = (time.monotonic() - looked) / max(1, len(before))
+    seconds = time.monotonic() - began
+    trained = time.monotonic()
+    _adapt(recipe, game, model, parts, steps)
+    spent = time.monotonic() - trained
+    with using_threads(threads_for(model.network, recipe.train)):
+        after = level_bits(model.network, held_out)
+    found = ratio_interval(after[:, 0], after[:, 1], seed=recipe.seed)
+    value = float(after[:, 0].sum() / after[:, 1].sum())
+    low, high = (found.low, found.high) if found is not None else (value, value)
+    source = name.partition(":")[0]
+    return Candidate(
+        name,
+        model.parameters,
+        {"prior": _PRIOR.get(source, 0.0), "zero-shot": -float(before[:, 0].sum() / before[:, 1].sum())},
+        round(seconds, 3),
+        license_,
+        _why(source),
+        Cost(latency, spent / steps * recipe.train.steps, model.parameters * _BYTES_A_WEIGHT),
+        ShortRun(-value, -high, -low, steps, round(spent, 3), MEASURE),
+    )
+
+
+def _why(source: str) -> str:
+    reasons = {
+        "run": "it went on learning from maps of yours",
+        "bundled": "it knows tiles of many games by what they mean",
+        "transformers": "it knows language, and tiles only by their names",
+    }
+    return reasons.get(source, "nothing is known of it")
+
+
+def _check(recipe: SceneRecipe, name: str, model: TileModel, license_: str) -> None:
+    use = getattr(recipe.model, "use", "any")
+    problem = use_problem(name, license_, use)
+    if problem is not None:
+        raise PretrainedModelError(problem.message, source=problem.source, remedy=problem.remedy)
+    if (told := caution(license_, use)) is not None:
+        progress.say(f"note: {name}: {told}")
+    wanted, free = model.parameters * _BYTES_A_WEIGHT, available_memory()
+    if wanted > free:
+        message = f"training {model.parameters:,} weights takes {told_bytes(wanted)}, {told_bytes(free)} are free"
+        raise PretrainedModelError(message, source=name, remedy="start from a smaller model")
+
+
+def _adapt(recipe: SceneRecipe, game: SceneGame, model: TileModel, parts: _Parts, steps: int) -> None:
+    """Train a model for a few steps on the maps that are not kept apart, by the recipe's strategy."""
+    changed = {"steps": steps, "patience": None, "check_every": steps, "self_training_rounds": 0}
+    settings = recipe.train.model_copy(update=changed)
+    phases = tuple(plan_tile_phases(recipe.adapt.strategy))
+    mirror = recipe.data.mirror == "auto"
+    book: LevelBook = level_book(recipe, game, game.examples(parts.learned, recipe.data.scan, mirror=mirror), model)
+    training = TileTraining(
+        "choosing", phases, book, None, settings, recipe.seed, Path(), settings.learning_rate,
+        layer_decay=recipe.adapt.layer_decay,
+    )  # fmt: skip
+    lora = any(phase.moving == "adapters" for phase in phases)
+    if lora:
+        torch.manual_seed(recipe.seed)
+        add_adapters(model.network, recipe.adapt.lora_rank)
+    with tempfile.TemporaryDirectory() as folder:
+        train_tiles(model.network, replace(training, checkpoint=Path(folder) / "checkpoint"))
+    if lora:
+        merge_adapters(model.network)
+
+
+def _decide(
+    candidates: list[Candidate], game: SceneGame, parts: _Parts, left_out: tuple[Mapping[str, str], ...]
+) -> Choice:
+    ranked = sorted(candidates, key=lambda one: (-one.short_run.value if one.short_run else 0.0, one.parameters))
+    by_prior = sorted(candidates, key=lambda one: (-one.scores["prior"], -one.scores["zero-shot"]))
+    best = ranked[0]
+    told = f"{best.name}: {_bits(best)} bits a tile after {best.short_run.steps if best.short_run else 0} steps"
+    if len(ranked) > 1:
+        told += f", against {_bits(ranked[1])} for {ranked[1].name}"
+    names = tuple(one.name for one in by_prior)
+    reason = f"{told}, on {len(parts.held_out)} training maps kept apart (an estimate)"
+    return Choice(best.name, tuple(ranked), reason, names, _advice(ranked, game, parts), left_out)
+
+
+def _bits(candidate: Candidate) -> str:
+    return f"{-candidate.short_run.value:.3f}" if candidate.short_run else "?"
+
+
+def _advice(ranked: list[Candidate], game: SceneGame, parts: _Parts) -> str:
+    """Return one paragraph about strategy and size, each with the number that it rests on."""
+    best = ranked[0]
+    run = best.short_run
+    tokens = int(sum(level.tiles.size for level in game.some(game.train)))
+    sentences = [f"There are {len(game.train)} training maps of {tokens:,} tiles."]
+    if run is not None:
+        gain = run.value - best.scores["zero-shot"]
+        before = -best.scores["zero-shot"]
+        if gain > _CLOSE * before:
+            sentences.append(
+                f"{run.steps} steps took the bits a tile from {before:.3f} to {-run.value:.3f}: the maps have much to "
+                "teach that the model does not know, so let everything move (strategy full)."
+            )
+        else:
+            sentences.append(
+                f"{run.steps} steps changed the bits a tile from {before:.3f} to {-run.value:.3f} only: strategy probe "
+                "or lora may do, and keeps more of what the model knows."
+            )
+    smaller = [
+        one for one in ranked[1:] if one.parameters < best.parameters and run and one.short_run
+        and run.value - one.short_run.value < _CLOSE
+    ]  # fmt: skip
+    if smaller:
+        sentences.append(f"{smaller[0].name} is smaller and as good within {_CLOSE} bits: take it if speed matters.")
+    if len(parts.held_out) < 3 or np.array_equal(parts.held_out, parts.learned):
+        sentences.append(f"All of this rests on {len(parts.held_out)} maps, which is little: draw more.")
+    sentences.append("These are rules of thumb; the fit decides.")
+    return " ".join(sentences)

@@ -1,0 +1,83 @@
+"""Choosing a policy: what it scores and how often it agrees before training; other spaces come with their surgery."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from newgameplus.cli_choice_text import choice_text
+from newgameplus.errors import PretrainedModelError
+from newgameplus.recipe import AgentRecipe, load_recipe
+from newgameplus.scenarios import agent_choice
+from newgameplus.scenarios.agent_data import load_agent_game
+from newgameplus.verbs import check, record_env
+
+GAME = "MiniGrid-DoorKey-6x6-v0"
+SEEN = {"parts": ["direction", "image"]}  # what the bundled policy sees
+
+
+def make_recipe(runs: Path, game: str = GAME, **parts: Any) -> AgentRecipe:
+    content: dict[str, Any] = {
+        "scenario": "agent",
+        "runs": str(runs),
+        "environment": {"id": game} | (SEEN if game == GAME else {}),
+        "model": {"start": ["fresh", "bundled:minigrid"]},
+        "train": {"steps": 1000, "threads": 1},
+    }
+    return AgentRecipe.model_validate(content | parts)
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demonstrations") / "played"
+    record_env(GAME, folder, policy="bundled:minigrid", episodes=6)
+    return folder
+
+
+def test_a_policy_of_the_game_beats_random_weights(demonstrations: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, data={"path": str(demonstrations), "test": 0.5}, model={"start": "auto"})
+    choice = agent_choice.choose_agent_start(recipe, load_agent_game(recipe), episodes=6)
+    assert choice.name == "bundled:minigrid"
+    best, fresh = choice.candidates
+    assert best.scores["return"] > fresh.scores["return"]
+    assert best.scores["agreement"] > fresh.scores["agreement"]
+    assert best.short_run is not None
+    assert best.short_run.low <= best.scores["return"] <= best.short_run.high
+    assert choice.by_prior == ("bundled:minigrid", "fresh")
+    assert "better than random weights" in choice.advice
+    text = choice_text(json.loads(json.dumps(choice.as_dict())), "agent")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "agreement" in text
+
+
+def test_spaces_that_do_not_fit_are_listed_with_the_surgery_that_mends(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, "CartPole-v1")
+    choice = agent_choice.choose_agent_start(recipe, load_agent_game(recipe), episodes=2)
+    assert [one.name for one in choice.candidates] == ["fresh"]
+    assert choice.left_out[0]["name"] == "bundled:minigrid"
+    assert "other spaces" in choice.left_out[0]["message"]
+    assert choice.left_out[0]["remedy"]
+    named = make_recipe(tmp_path, model={"start": ["fresh", "bundled:minigird"]})
+    game = load_agent_game(named)
+    with pytest.raises(PretrainedModelError, match="no bundled policy"):
+        agent_choice.choose_agent_start(named, game, episodes=1)
+
+
+def test_several_starts_are_paths_of_the_recipe_and_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    text = "scenario: agent\nenvironment: {id: CartPole-v1}\nmodel: {start: ['run:old', fresh]}\n"
+    (tmp_path / "recipe.yaml").write_text(text)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert recipe.model.start == (f"run:{tmp_path / 'old'}", "fresh")
+    automatic = make_recipe(tmp_path, "CartPole-v1", model={"start": "auto"})
+    assert check(automatic)["scenario"] == "agent"
+
+
+def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, model={"start": ["fresh", "bundled:minigrid"], "use": "commercial"})
+    with pytest.raises(PretrainedModelError, match="commercial"):
+        agent_choice._check(recipe, "sb3:old.zip", "cc-by-nc-4.0")
+    agent_choice._check(recipe, "bundled:minigrid", "mit")

@@ -1,0 +1,122 @@
+"""Choosing a tile model: what foresees maps kept apart best after a few steps; what cannot be used is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.scene_maps import quick_recipe, write_text_maps
+
+from newgameplus.choose import Choice
+from newgameplus.cli_choice_text import choice_text
+from newgameplus.errors import PretrainedModelError
+from newgameplus.finetune import fit
+from newgameplus.pretrained import local_tiles
+from newgameplus.pretrained.tile_model import load_start, save_tile_model
+from newgameplus.recipe import SceneRecipe
+from newgameplus.run import read_json
+from newgameplus.scenarios import scene_choice
+from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    write_text_maps(folder / "maps", "cave", 7, height=12, width=16)
+    return folder / "maps"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with a pretrained tile model that knows nothing: random weights."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(0)
+    noise = load_start("bundled:tiles", fresh=True)
+    save_tile_model(folder / "noise" / "model", noise, {"kind": "pretrained"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def game(maps: Path, runs: Path) -> SceneGame:
+    return load_scene_game(make_recipe(maps, runs))
+
+
+def make_recipe(maps: Path, runs: Path, **parts: Any) -> SceneRecipe:
+    return quick_recipe(maps, runs, rules="reachability", **parts)
+
+
+def test_the_model_that_knows_tiles_beats_noise(
+    maps: Path, runs: Path, game: SceneGame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_tiles, "local_models", lambda _: [])  # whatever this machine's cache holds
+    noise = f"run:{runs / 'noise'}"
+    choice = scene_choice.choose_scene_start(make_recipe(maps, runs, model={"start": "auto"}), game, steps=3)
+    assert choice.name == "bundled:tiles"
+    assert [one.name for one in choice.candidates] == ["bundled:tiles", noise]
+    assert choice.by_prior == (noise, "bundled:tiles")  # own pretraining is expected to be better; it is not
+    best, worst = choice.candidates
+    assert best.scores["zero-shot"] > worst.scores["zero-shot"]
+    assert best.short_run is not None
+    assert best.short_run.low <= best.short_run.value <= best.short_run.high
+    assert best.short_run.value >= best.scores["zero-shot"] - 0.5
+    assert best.cost is not None
+    assert best.cost.fit_seconds > 0
+    text = choice_text(json.loads(json.dumps(choice.as_dict())), "scene")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "baseline" in text
+    assert f"{-best.short_run.value:.3f}" in text
+
+
+def test_maps_kept_apart_are_neither_learned_from_nor_tested_on(maps: Path, runs: Path, game: SceneGame) -> None:
+    parts = scene_choice._split(make_recipe(maps, runs), game)
+    assert set(parts.learned) | set(parts.held_out) == set(game.train)
+    assert not set(parts.learned) & set(parts.held_out)
+    assert not set(parts.held_out) & set(game.test)
+    assert len(parts.held_out) == 1
+
+
+def test_a_fit_chooses_once(maps: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = f"run:{runs / 'noise'}"
+    kept: list[Any] = []
+    choose = scene_choice.choose_scene_start
+
+    def counted(*some: Any) -> Choice:
+        kept.append(1)
+        return choose(*some, 2)
+
+    monkeypatch.setattr("newgameplus.scenarios.scene.choose_scene_start", counted)
+    run = fit(make_recipe(maps, runs, model={"start": [noise, "bundled:tiles"]}), tmp_path / "run")
+    assert kept == [1]
+    card = read_json(run.model_folder / "card.json")
+    assert card["name"] == "bundled:tiles"
+
+
+def test_what_cannot_be_used_is_said(maps: Path, runs: Path, game: SceneGame, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = make_recipe(maps, runs, model={"start": ["bundled:tiles", "bundled:tilez"]})
+    with pytest.raises(PretrainedModelError, match="no tile model"):
+        scene_choice.choose_scene_start(named, game, steps=1)
+    monkeypatch.setattr(scene_choice, "local_tile_models", lambda _: ["bundled:tiles", "run:/no/such/folder"])
+    automatic = make_recipe(maps, runs, model={"start": "auto"})
+    choice = scene_choice.choose_scene_start(automatic, game, steps=1)
+    assert [one["name"] for one in choice.left_out] == ["run:/no/such/folder"]
+    assert "left out" in choice_text(choice.as_dict(), "scene")
+    assert Choice.from_dict(json.loads(json.dumps(choice.as_dict()))) == choice
+    monkeypatch.setattr(scene_choice, "available_memory", lambda: 10)
+    with pytest.raises(PretrainedModelError, match="are free"):
+        scene_choice.choose_scene_start(automatic, game, steps=1)
+
+
+def test_language_models_of_the_machine_are_found_by_their_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, architecture in (("writer", "GPT2LMHeadModel"), ("seer", "ViTForImageClassification")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    monkeypatch.setenv("NGP_MODELS", str(tmp_path))
+    found = local_tiles.local_tile_models()
+    assert f"transformers:{tmp_path / 'writer'}" in found
+    assert f"transformers:{tmp_path / 'seer'}" not in found
+    assert "bundled:tiles" in found
