@@ -16,7 +16,7 @@ def choice_text(choice: _Row, scenario: str) -> str:
     """Return a choice as text.
 
     Args:
-        choice: As plain data.
+        choice: As plain data, perhaps with ``written_to`` and ``next``.
         scenario: ``scene`` or ``agent``.
     """
     rows = _scene_rows(choice) if scenario == "scene" else _agent_rows(choice)
@@ -29,6 +29,8 @@ def choice_text(choice: _Row, scenario: str) -> str:
         lines += _wrapped(f"remedy: {left_out['remedy']}", "    ") if left_out["remedy"] else []
     lines += ["", *_wrapped(f"choose {choice['reason']}")]
     lines += ["", *_wrapped(choice["advice"])] if choice["advice"] else []
+    lines += ["", f"written to {choice['written_to']}"] if choice.get("written_to") else []
+    lines += [f"next: {choice['next']}"] if choice.get("next") else []
     return "\n".join(lines)
 
 
@@ -40,11 +42,11 @@ def _scene_rows(choice: _Row) -> list[list[str]]:
             [
                 one["name"],
                 f"{-one['scores']['zero-shot']:.3f}",
-                f"{-run['value']:.3f}",
-                f"{-run['high']:.3f}..{-run['low']:.3f}",
+                f"{-run['value']:.3f}" if run else "-",
+                f"{-run['high']:.3f}..{-run['low']:.3f}" if run else "-",
                 _count(one["parameters"]),
-                _seconds(cost["fit_seconds"]),
-                f"{cost['fit_bytes'] / 1e6:,.0f} MB",
+                _seconds(cost["fit_seconds"]) if cost else "-",
+                f"{cost['fit_bytes'] / 1e6:,.0f} MB" if cost else "-",
             ]
         )
     return rows

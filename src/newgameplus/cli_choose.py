@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from newgameplus import cli_choice_text
 from newgameplus.cli_choose_text import choice_text, model_text, models_text
 from newgameplus.console import Answered, answer
 
@@ -35,7 +36,9 @@ def choose(
         result = verbs.choose(recipe, candidates=candidates, top=top, short_run=not no_short_run, out=out)
         given = shlex.quote(str(recipe))
         result |= {"next": f"ngp fit {given} --from {shlex.quote(result['name'])}"}
-        return result, choice_text(result)
+        scenario = result["scenario"]
+        of_clips = scenario == "behavior"
+        return result, choice_text(result) if of_clips else cli_choice_text.choice_text(result, scenario)
 
     answer("choose", as_json, work, lambda: "run the same command again; features are kept")
 

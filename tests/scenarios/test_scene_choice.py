@@ -20,6 +20,7 @@ from newgameplus.recipe import SceneRecipe
 from newgameplus.run import read_json
 from newgameplus.scenarios import scene_choice
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
+from newgameplus.verbs import choose
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,17 @@ def test_the_model_that_knows_tiles_beats_noise(
     assert f"{-best.short_run.value:.3f}" in text
 
 
+def test_the_verb_ranks_and_only_the_best_are_adapted(maps: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene_choice, "_STEPS", 2)
+    recipe = make_recipe(maps, runs, model={"start": ["bundled:tiles", f"run:{runs / 'noise'}"]})
+    result = choose(recipe, top=1)
+    assert [one["short_run"] is None for one in result["candidates"]] == [False, True]
+    assert "-" in choice_text(result, "scene")
+    quick = choose(recipe, short_run=False)
+    assert quick["name"] == "bundled:tiles"
+    assert "as it comes" in quick["reason"]
+
+
 def test_maps_kept_apart_are_neither_learned_from_nor_tested_on(maps: Path, runs: Path, game: SceneGame) -> None:
     parts = scene_choice._split(make_recipe(maps, runs), game)
     assert set(parts.learned) | set(parts.held_out) == set(game.train)
@@ -81,11 +93,11 @@ def test_maps_kept_apart_are_neither_learned_from_nor_tested_on(maps: Path, runs
 def test_a_fit_chooses_once(maps: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = f"run:{runs / 'noise'}"
     kept: list[Any] = []
-    choose = scene_choice.choose_scene_start
+    rank = scene_choice.choose_scene_start
 
     def counted(*some: Any) -> Choice:
         kept.append(1)
-        return choose(*some, 2)
+        return rank(*some, 2)
 
     monkeypatch.setattr("newgameplus.scenarios.scene.choose_scene_start", counted)
     run = fit(make_recipe(maps, runs, model={"start": [noise, "bundled:tiles"]}), tmp_path / "run")

@@ -84,6 +84,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.scene_recipe:init_scene",
             check="newgameplus.scenarios.scene_recipe:check_scene",
             names="newgameplus.scenarios:_scene_names",
+            choose="newgameplus.scenarios.scene_choice:choose_scene",
             pretrain="newgameplus.scenarios.scene_pretraining:pretrain_scene",
         ),
         "agent": Job(
@@ -92,6 +93,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             init="newgameplus.scenarios.agent_recipe:init_agent",
             check="newgameplus.scenarios.agent_recipe:check_agent",
             names="newgameplus.scenarios:_agent_names",
+            choose="newgameplus.scenarios.agent_choice:choose_agent",
             pretrain="newgameplus.scenarios.pretraining:refuse_agents",
         ),
     }

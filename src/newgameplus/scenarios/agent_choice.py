@@ -29,6 +29,7 @@ __all__ = ["AUTO", "choose_agent", "choose_agent_start", "start_of"]
 AUTO = "auto"
 MEASURE = "return"
 _EPISODES = 20
+_FEWEST_PLAYED = 4
 _COPIES = 16
 _OWN_SEEDS = 500_000  # episodes that neither training nor evaluation begins with
 _BYTES_A_WEIGHT = 16
@@ -41,13 +42,20 @@ def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": name})})
 
 
-def choose_agent(recipe: AgentRecipe) -> Choice:
+def choose_agent(recipe: AgentRecipe, *, top: int = 0, short_run: bool = True) -> Choice:  # noqa: ARG001
     """Rank the policies that a recipe may start from; nothing is kept.
+
+    Args:
+        recipe: The recipe.
+        top: Not read: every policy plays.
+        short_run: Whether they play; demonstrations alone decide otherwise, if there are any.
 
     Raises:
         NewGamePlusError: The game, its demonstrations or a policy that was named cannot be used.
     """
-    return choose_agent_start(recipe, load_agent_game(recipe))
+    game = load_agent_game(recipe)
+    quick = not short_run and game.held_out is not None
+    return choose_agent_start(recipe, game, _FEWEST_PLAYED if quick else _EPISODES)
 
 
 def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EPISODES) -> Choice:

@@ -41,6 +41,7 @@ Indices = npt.NDArray[np.int64]
 AUTO = "auto"
 MEASURE = "bits a tile (negative)"
 _STEPS = 40
+_TOP = 3
 _HELD_OUT = 5  # one map in so many
 _BYTES_A_WEIGHT = 20  # the weight, its gradient, two moments, the best so far
 _PRIOR = {"run": 2.0, "bundled": 1.0, "transformers": 0.0}
@@ -55,22 +56,28 @@ class _Parts:
     held_out: Indices
 
 
-def choose_scene(recipe: SceneRecipe) -> Choice:
+def choose_scene(recipe: SceneRecipe, *, top: int = _TOP, short_run: bool = True) -> Choice:
     """Rank the models that a recipe may start from; nothing is kept.
+
+    Args:
+        recipe: The recipe.
+        top: How many of the best get a short adaptation.
+        short_run: Whether any do.
 
     Raises:
         NewGamePlusError: The maps or a model that was named cannot be used.
     """
-    return choose_scene_start(recipe, load_scene_game(recipe))
+    return choose_scene_start(recipe, load_scene_game(recipe), _STEPS if short_run else 0, top)
 
 
-def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS) -> Choice:
+def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS, top: int = _TOP) -> Choice:
     """Rank the models that a recipe may start from; none of the test maps is looked at.
 
     Args:
         recipe: The recipe; ``model.start`` names one or several, or is ``auto``.
         game: The maps.
-        steps: Steps of the short adaptation.
+        steps: Steps of the short adaptation; 0 lets the models as they come decide.
+        top: How many of the best get one.
 
     Raises:
         PretrainedModelError: A model that was named cannot be used, or there is none.
@@ -85,7 +92,7 @@ def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS
     with progress.task("trying models", len(names), "models") as bar:
         for name in names:
             try:
-                candidates.append(_measure(recipe, game, name, parts, steps))
+                candidates.append(_estimate(recipe, game, name, parts))
             except NewGamePlusError as error:
                 if name in named:
                     problems += error.problems
@@ -97,6 +104,13 @@ def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS
         why = "; ".join(f"{one['name']}: {one['message']}" for one in left_out)
         remedy = f"name a model, or a folder of models in {ENVIRONMENT_VARIABLE}"
         raise PretrainedModelError(f"no model on this machine can be used ({why})", source="model.start", remedy=remedy)
+    candidates.sort(key=lambda one: (-one.scores["zero-shot"], one.parameters))
+    if steps:
+        tried = candidates[:top]
+        with progress.task("adapting models", len(tried), "models") as bar:
+            for number, candidate in enumerate(tried):
+                candidates[number] = _tried(recipe, game, candidate, parts, steps)
+                bar.advance()
     return _decide(candidates, game, parts, tuple(left_out))
 
 
@@ -112,8 +126,8 @@ def _split(recipe: SceneRecipe, game: SceneGame) -> _Parts:
     return _Parts(game.train[~held], game.train[held])
 
 
-def _measure(recipe: SceneRecipe, game: SceneGame, name: str, parts: _Parts, steps: int) -> Candidate:
-    """Measure one candidate.
+def _estimate(recipe: SceneRecipe, game: SceneGame, name: str, parts: _Parts) -> Candidate:
+    """Measure one candidate as it comes.
 
     Raises:
         PretrainedModelError: It cannot be loaded, its licence forbids the use, or it is too large.
@@ -122,30 +136,35 @@ def _measure(recipe: SceneRecipe, game: SceneGame, name: str, parts: _Parts, ste
     model, _ = open_start(recipe, game, name)
     license_ = str(model.facts.get("license") or "unknown")
     _check(recipe, name, model, license_)
+    found = _held_out_bits(recipe, game, model, parts)
+    source = name.partition(":")[0]
+    scores = {"prior": _PRIOR.get(source, 0.0), "zero-shot": -float(found[:, 0].sum() / found[:, 1].sum())}
+    seconds = round(time.monotonic() - began, 3)
+    return Candidate(name, model.parameters, scores, seconds, license_, _why(source))
+
+
+def _held_out_bits(recipe: SceneRecipe, game: SceneGame, model: TileModel, parts: _Parts) -> npt.NDArray[np.float64]:
     held_out = level_book(recipe, game, game.examples(parts.held_out, recipe.data.scan), model)
     with using_threads(threads_for(model.network, recipe.train)):
-        looked = time.monotonic()
-        before = level_bits(model.network, held_out)
-        latency = (time.monotonic() - looked) / max(1, len(before))
-    seconds = time.monotonic() - began
-    trained = time.monotonic()
+        return level_bits(model.network, held_out)
+
+
+def _tried(recipe: SceneRecipe, game: SceneGame, candidate: Candidate, parts: _Parts, steps: int) -> Candidate:
+    """Adapt one candidate for a few steps, and measure it and its cost then."""
+    model, _ = open_start(recipe, game, candidate.name)
+    began = time.monotonic()
     _adapt(recipe, game, model, parts, steps)
-    spent = time.monotonic() - trained
-    with using_threads(threads_for(model.network, recipe.train)):
-        after = level_bits(model.network, held_out)
+    spent = time.monotonic() - began
+    looked = time.monotonic()
+    after = _held_out_bits(recipe, game, model, parts)
+    latency = (time.monotonic() - looked) / max(1, len(after))
     found = ratio_interval(after[:, 0], after[:, 1], seed=recipe.seed)
     value = float(after[:, 0].sum() / after[:, 1].sum())
     low, high = (found.low, found.high) if found is not None else (value, value)
-    source = name.partition(":")[0]
-    return Candidate(
-        name,
-        model.parameters,
-        {"prior": _PRIOR.get(source, 0.0), "zero-shot": -float(before[:, 0].sum() / before[:, 1].sum())},
-        round(seconds, 3),
-        license_,
-        _why(source),
-        Cost(latency, spent / steps * recipe.train.steps, model.parameters * _BYTES_A_WEIGHT),
-        ShortRun(-value, -high, -low, steps, round(spent, 3), MEASURE),
+    return replace(
+        candidate,
+        cost=Cost(latency, spent / steps * recipe.train.steps, model.parameters * _BYTES_A_WEIGHT),
+        short_run=ShortRun(-value, -high, -low, steps, round(spent, 3), MEASURE),
     )
 
 
@@ -195,10 +214,14 @@ def _adapt(recipe: SceneRecipe, game: SceneGame, model: TileModel, parts: _Parts
 def _decide(
     candidates: list[Candidate], game: SceneGame, parts: _Parts, left_out: tuple[Mapping[str, str], ...]
 ) -> Choice:
-    ranked = sorted(candidates, key=lambda one: (-one.short_run.value if one.short_run else 0.0, one.parameters))
+    ranked = sorted(
+        candidates,
+        key=lambda one: (one.short_run is None, -_value(one), one.parameters),
+    )
     by_prior = sorted(candidates, key=lambda one: (-one.scores["prior"], -one.scores["zero-shot"]))
     best = ranked[0]
-    told = f"{best.name}: {_bits(best)} bits a tile after {best.short_run.steps if best.short_run else 0} steps"
+    how = f"after {best.short_run.steps} steps" if best.short_run else "as it comes"
+    told = f"{best.name}: {_bits(best)} bits a tile {how}"
     if len(ranked) > 1:
         told += f", against {_bits(ranked[1])} for {ranked[1].name}"
     names = tuple(one.name for one in by_prior)
@@ -207,7 +230,11 @@ def _decide(
 
 
 def _bits(candidate: Candidate) -> str:
-    return f"{-candidate.short_run.value:.3f}" if candidate.short_run else "?"
+    return f"{-_value(candidate):.3f}"
+
+
+def _value(candidate: Candidate) -> float:
+    return candidate.short_run.value if candidate.short_run else candidate.scores["zero-shot"]
 
 
 def _advice(ranked: list[Candidate], game: SceneGame, parts: _Parts) -> str:
