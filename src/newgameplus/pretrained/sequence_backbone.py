@@ -12,10 +12,20 @@ from torch import Tensor, nn
 
 from newgameplus.errors import PretrainedModelError
 from newgameplus.pretrained.backbone import Backbone
+from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.structure import block_modules, find_blocks
 from newgameplus.shapes import SequenceShape
 
-__all__ = ["STEPS", "SequenceBackbone", "SequenceBody", "check_sizes", "last_of", "mean_of", "peak_of"]
+__all__ = [
+    "STEPS",
+    "SequenceBackbone",
+    "SequenceBody",
+    "check_sizes",
+    "known_channels",
+    "last_of",
+    "mean_of",
+    "peak_of",
+]
 
 STEPS = 64
 """Steps that a sequence is brought to, if nobody says otherwise."""
@@ -109,6 +119,13 @@ def check_sizes(steps: int | None, channels: int | None) -> SequenceShape:
             remedy = f"give a whole number of {least} or more"
             raise PretrainedModelError(f"{name} is {value!r}", source="pretrained options", remedy=remedy)
     return shape
+
+
+def known_channels(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the channels that a model was trained on, in their order; empty if it was on none."""
+    facts = card.facts
+    names = facts.get("channels") or facts.get("architecture", {}).get("facts", {}).get("channels") or ()
+    return tuple(str(name) for name in names)
 
 
 def mean_of(states: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from newgameplus.pretrained.local import ENVIRONMENT_VARIABLE, local_models
 from newgameplus.pretrained.memory import memory_problem
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
+from newgameplus.scenarios.sequence_data import misfit
 
 __all__ = ["AUTO", "Candidates", "find_candidates", "resolve_candidates", "start_problems"]
 
@@ -92,7 +93,8 @@ def _describe(recipe: Recipe, name: str) -> tuple[ModelCard | None, list[Problem
         card = describe_pretrained(name, recipe.model.options)
     except NewGamePlusError as error:
         return None, list(error.problems)
-    return card, start_problems(recipe, card)
+    problem = misfit(name, card, recipe.data)
+    return card, [*start_problems(recipe, card), *([problem] if problem is not None else [])]
 
 
 def start_problems(recipe: Recipe, card: ModelCard) -> list[Problem]:

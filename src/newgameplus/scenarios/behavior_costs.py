@@ -15,6 +15,7 @@ from newgameplus.choose import Cost
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.behavior_training import recipe_phases
+from newgameplus.shapes import SequenceShape
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.loop import phase_epochs
 
@@ -98,7 +99,10 @@ def candidate_cost(recipe: Recipe, start: PretrainedModel, labels: Sequence[str]
 
 def _noise(classifier: ClipClassifier, clips: int) -> torch.Tensor:
     generator = np.random.default_rng(0)
-    return torch.from_numpy(generator.integers(0, 256, (clips, *classifier.backbone.shape.array), dtype=np.uint8))
+    shape = classifier.backbone.shape
+    if isinstance(shape, SequenceShape):
+        return torch.ones(clips, *shape.array)
+    return torch.from_numpy(generator.integers(0, 256, (clips, *shape.array), dtype=np.uint8))
 
 
 @torch.no_grad()

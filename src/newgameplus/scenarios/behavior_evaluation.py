@@ -19,6 +19,9 @@ from newgameplus.evaluate.predictions import predictions_from_dict, predictions_
 from newgameplus.files import write_json
 from newgameplus.games.cache import CachedClips, cache_clips
 from newgameplus.games.clips import load_clips
+from newgameplus.games.fixed_sequences import FixedSequences, fix_sequences
+from newgameplus.games.sequences import find_sequences, load_sequences
+from newgameplus.pretrained.sequence_backbone import known_channels
 from newgameplus.recipe import Recipe, did_you_mean
 from newgameplus.run import Run, read_json
 from newgameplus.scenarios.behavior_data import cache_folder
@@ -57,11 +60,18 @@ def evaluate_run(
     saved = load_classifier(run.model_folder)
     known = saved.classifier.labels
     frame_rate = float(saved.training.get("frame_rate") or 30.0)
-    clip_set = load_clips(clips, labels=labels, skip_bad=skip_bad, frame_rate=frame_rate)
+    numbers = saved.card.modality == "sequence"
+    find = find_sequences if numbers else load_clips
+    clip_set = find(clips, labels=labels, skip_bad=skip_bad, frame_rate=frame_rate)
     if unknown := sorted(set(clip_set.labels) - set(known)):
         remedy = f"{did_you_mean(unknown[0], known)}the run knows: {', '.join(known)}"
         raise DataError(f"labels that the run does not know: {', '.join(unknown)}", source=str(clips), remedy=remedy)
-    cached = cache_clips(clip_set, saved.card.shape, cache_folder(), skip_bad=skip_bad)
+    cached: Any
+    if numbers:
+        sequences = load_sequences(clip_set, channels=known_channels(saved.card), skip_bad=skip_bad, exactly=True)
+        cached = fix_sequences(sequences, saved.card.shape.steps)
+    else:
+        cached = cache_clips(clip_set, saved.card.shape, cache_folder(), skip_bad=skip_bad)
     kept = cached.clip_set
     indices = _never_seen(cached, saved.training.get("clips", ()), str(clips))
     targets = cached.targets(known)[indices]
@@ -97,7 +107,7 @@ def evaluate_run(
     return evaluation
 
 
-def _never_seen(cached: CachedClips, trained_on: Sequence[str], source: str) -> Indices:
+def _never_seen(cached: CachedClips | FixedSequences, trained_on: Sequence[str], source: str) -> Indices:
     """Return the clips of groups none of whose clips has the frames of a training clip."""
     known = set(trained_on)
     groups = cached.groups

@@ -10,6 +10,7 @@ from typing import Any
 from newgameplus import progress
 from newgameplus.errors import DataError, NewGamePlusError, Problem
 from newgameplus.games.clips import ClipSet, load_clips
+from newgameplus.games.sequences import data_kinds
 from newgameplus.games.video import probe_video
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
@@ -19,6 +20,7 @@ from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
 from newgameplus.scenarios.behavior_training import recipe_phases
 from newgameplus.scenarios.recipe_text import plain_name, quoted
+from newgameplus.scenarios.sequence_recipe import check_sequences, init_sequences, reads_numbers
 
 __all__ = ["check_behavior", "init_behavior"]
 
@@ -34,6 +36,8 @@ def init_behavior(clips: str | Path, *, name: str = "", skip_bad: bool = False) 
     Raises:
         DataError: There are no labelled clips.
     """
+    if "clip" not in data_kinds(clips):
+        return init_sequences(clips, name=name, skip_bad=skip_bad)
     clip_set = load_clips(clips, require_labels=True, skip_bad=skip_bad)
     counts = Counter(clip.label for clip in clip_set.clips)
     groups = {clip.group for clip in clip_set.clips}
@@ -107,6 +111,8 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
     Returns:
         All problems found, and a plan: classes, split, steps, and estimated seconds and bytes.
     """
+    if reads_numbers(recipe):
+        return check_sequences(recipe)
     problems: list[Problem] = []
     plan: dict[str, Any] = {}
     clip_set: ClipSet | None = None

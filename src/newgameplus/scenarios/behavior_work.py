@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from newgameplus.errors import RunError
+from newgameplus.errors import PretrainedModelError, RunError
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
@@ -16,7 +16,7 @@ from newgameplus.run import REDO, Run
 from newgameplus.scenarios.behavior_candidates import resolve_candidates
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_features import cached_features
-from newgameplus.scenarios.sequence_data import SequenceGame, pretrained_for, refuse_misfit
+from newgameplus.scenarios.sequence_data import SequenceGame, pretrained_for
 from newgameplus.shapes import InputShape, Predictions
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.device import threads_for, using_threads
@@ -52,16 +52,19 @@ class BehaviorWork:
         options = self.recipe.model.options
         if isinstance(self.game, SequenceGame):
             return pretrained_for(self.game, name, fresh=fresh, options=options)
-        return load_pretrained(name, fresh=fresh, options=options)
+        model = load_pretrained(name, fresh=fresh, options=options)
+        if self.game is not None and model.card.modality == "sequence":
+            message = f"{name} reads numbers over time, and this run learns from clips"
+            raise PretrainedModelError(message, source="model.start", remedy="leave it out")
+        return model
 
     def input_shape(self) -> InputShape:
         """Return what the first candidate takes, after making sure that the data are of its kind.
 
         Raises:
-            DataError: A model of clips meets sequences, or the other way round.
+            PretrainedModelError: No model can be used, such as one of clips that meets sequences.
         """
         name, card = next(iter(resolve_candidates(self.run, self.recipe).cards.items()))
-        refuse_misfit(name, card, self.recipe.data)
         return card.shape if card.modality == "sequence" else self.pretrained(name).card.shape
 
     def features(self, game: BehaviorGame, start: PretrainedModel, part: str) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from newgameplus import progress
-from newgameplus.errors import DataError, PretrainedModelError, Problem
+from newgameplus.errors import PretrainedModelError, Problem
 from newgameplus.evaluate.sequence_statistics import sequence_statistics
 from newgameplus.files import digest_bytes
 from newgameplus.games.fixed_sequences import FixedSequences, fix_sequences
@@ -19,13 +19,13 @@ from newgameplus.games.splits import check_leaks
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.card import ModelCard
 from newgameplus.pretrained.catalog import load_pretrained
-from newgameplus.pretrained.sequence_backbone import SequenceBackbone
+from newgameplus.pretrained.sequence_backbone import SequenceBackbone, known_channels
 from newgameplus.recipe import DataSettings
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_behavior_clips, split_clips
 from newgameplus.shapes import InputShape
 from newgameplus.train.sequence_examples import SequenceExamples
 
-__all__ = ["SequenceGame", "load_sequence_game", "misfit", "pretrained_for", "refuse_misfit"]
+__all__ = ["SequenceGame", "load_sequence_game", "misfit", "pretrained_for"]
 
 Indices = npt.NDArray[np.int64]
 #: Sources whose models are made for the number of channels that the data have; others bring theirs.
@@ -125,11 +125,12 @@ def pretrained_for(
     if not isinstance(backbone, SequenceBackbone):
         remedy = "start from sequence:gru, or from a text network: transformers:NAME-OR-FOLDER"
         raise PretrainedModelError(f"{name} does not read numbers over time", source="model.start", remedy=remedy)
-    known = tuple(model.card.facts.get("channels", channels))
-    if known != channels or backbone.shape.channels != len(channels):
-        message = f"{name} was trained on the channels {', '.join(known)}, and these are {', '.join(channels)}"
+    known = known_channels(model.card)
+    if (known and known != channels) or backbone.shape.channels != len(channels):
+        was = ", ".join(known) or f"{backbone.shape.channels} of them"
+        message = f"{name} was trained on the channels {was}, and these are {', '.join(channels)}"
         raise PretrainedModelError(message, source="model.start", remedy="choose the same with data.channels")
-    if "channels" not in model.card.facts or fresh:
+    if not known or fresh:
         backbone.standardize([game.sequences.values[index] for index in game.split.train.tolist()])
     facts = model.card.facts | {"channels": list(channels)}
     card = replace(model.card, facts=facts, digest=_digest(model.card.digest, backbone))
@@ -141,10 +142,3 @@ def _digest(weights: str, backbone: SequenceBackbone) -> str:
     parts = [backbone.mean, backbone.spread, *backbone.projection.parameters()]
     parts += [] if weights else list(backbone.body.parameters())
     return digest_bytes(weights.encode(), *(part.detach().cpu().numpy().tobytes() for part in parts))
-
-
-def refuse_misfit(name: str, card: ModelCard, data: DataSettings) -> None:
-    """Raise a ``DataError`` if model and data do not fit together."""
-    problem = misfit(name, card, data)
-    if problem is not None:
-        raise DataError(problem.message, source=problem.source, remedy=problem.remedy)
