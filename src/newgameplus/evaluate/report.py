@@ -13,6 +13,7 @@ from typing import Any
 
 from newgameplus import __version__
 from newgameplus.evaluate import sections
+from newgameplus.evaluate.choice_section import choice_section
 from newgameplus.evaluate.strips import Strip
 from newgameplus.files import write_text
 
@@ -38,6 +39,7 @@ def render_report(
         sections.arms_table(evaluation),
         sections.learning(history, evaluation),
         sections.calibration(evaluation),
+        choice_section(evaluation),
         sections.details(recipe_yaml, environment or {}, left_out),
     ]
     return Template(package.joinpath("report.html").read_text(encoding="utf-8")).substitute(
