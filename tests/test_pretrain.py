@@ -275,3 +275,19 @@ def test_maps_of_other_tiles_are_refused(maps: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(DataError):
         pretrain(scene_recipe(maps, tmp_path, empty))
+
+
+def test_a_backbone_over_pictures_goes_on_too(clips: Path, recordings: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(image_size=16, patch_size=8, **tiny)
+    transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
+    start = {"start": f"transformers:{tmp_path / 'vit'}", "options": {"frames": 4, "pooling": "mean"}}
+    result = pretrain(make_recipe(clips, recordings, tmp_path, model=start, pretrain={"steps": 2}))
+    assert result["objectives"] == ["two-views"]
+    assert "order of the frames" in result["passed_over"]["temporal-order"]
+    shutil.rmtree(tmp_path / "vit")  # what was made of it needs it no more
+    went_on = load_pretrained(result["start_from"])
+    assert went_on.card.modality == "image"
+    assert went_on.card.shape.frames == 4
