@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TF_VENV := .venv-tensorflow
+TF_STAMP := $(TF_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format clean
+.PHONY: help install demo test test-fast test-tensorflow lint format clean
 
 help:
 	@echo "make install    .venv with everything that demo and test need"
 	@echo "make demo       all three jobs, from nothing to judged models, new maps and a policy (3 to 8 minutes on two cores)"
 	@echo "make test       the whole test suite"
 	@echo "make test-fast  the tests without slow learning tests and game engines"
+	@echo "make test-tensorflow  the tests of SavedModels, with TensorFlow in an environment of its own (1.7 GB)"
 	@echo "make lint       ruff and mypy"
 
 install: $(STAMP)
@@ -33,6 +36,16 @@ test: install
 test-fast: install
 	$(BIN)/pytest -m "not slow and not engine"
 
+# TensorFlow is large, and nothing else needs it: it stays out of .venv.
+$(TF_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TF_VENV)
+	$(TF_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(TF_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[tensorflow,transformers,gymnasium]" pytest pytest-timeout
+	@touch $@
+
+test-tensorflow: $(TF_STAMP)
+	$(TF_VENV)/bin/pytest tests/deploy/test_export_tensorflow.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,4 +56,4 @@ format: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TF_VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

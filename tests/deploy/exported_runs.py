@@ -11,6 +11,7 @@ import torch
 from tests.agent_runs import agent_run
 from tests.recordings import record
 from tests.scene_maps import quick_recipe, write_text_maps
+from tests.sequence_files import write_folder
 from torch import nn
 
 from newgameplus.adapt.classifier import ClipClassifier
@@ -31,6 +32,18 @@ def behavior_run(place: Path) -> Run:
         "evaluate": {"baselines": [], "resamples": 100},
     }
     return fit(Recipe.model_validate(content), place / "behavior")
+
+
+def sequence_run(place: Path, start: str) -> Run:
+    """Fit a behavior run on a few small tables of numbers over time."""
+    data = write_folder(place / start.replace(":", "-"), each=6, seed=0)
+    content: dict[str, Any] = {
+        "data": {"path": str(data), "test": 0.4, "validation": 0.0},
+        "model": {"start": start},
+        "train": {"epochs": 1, "batch_size": 16, "threads": 1},
+        "evaluate": {"baselines": [], "resamples": 100},
+    }
+    return fit(Recipe.model_validate(content), place / f"run-{start.replace(':', '-')}")
 
 
 def policy_run(place: Path, name: str, **model: Any) -> Run:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.deploy.exported_runs import behavior_run, policy_run, scene_run, tiny_transformer
+from tests.deploy.exported_runs import behavior_run, policy_run, scene_run, sequence_run, tiny_transformer
 
 from newgameplus.deploy import export_formats
 from newgameplus.deploy.export_formats import onnx as onnx_format
@@ -130,6 +130,15 @@ def test_a_memory_goes_in_and_comes_out(place: Path, tmp_path: Path) -> None:
     first = session.run(None, {"observation": seen, "memory": memory})
     second = session.run(None, {"observation": seen, "memory": first[2]})
     assert not np.allclose(first[2], second[2])
+
+
+@pytest.mark.parametrize("start", ["sequence:cnn", pytest.param("sequence:gru", marks=pytest.mark.slow)])
+def test_numbers_over_time_leave_too(start: str, place: Path, tmp_path: Path) -> None:
+    run = sequence_run(place, start)
+    done = export(run.folder, tmp_path / "sequences.onnx")
+    assert done["inputs"][0]["name"] == "sequences"
+    assert "x, y, speed" in done["preprocessing"]
+    assert export(run.folder, tmp_path / "other.onnx", data=run.recipe.data.path)["parity"]["origin"] != "test clips"
 
 
 @pytest.mark.slow

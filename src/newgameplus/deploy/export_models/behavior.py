@@ -1,4 +1,4 @@
-"""A behavior run leaves as: clips of bytes in, logits and probabilities out, with all preprocessing inside."""
+"""A behavior run leaves as: clips (bytes) or sequences (numbers) in, logits and probabilities out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from newgameplus.deploy.exportable import Exportable, ExportedInput, ExportedOut
 from newgameplus.errors import DataError, RunError
 from newgameplus.games.cache import cache_clips
 from newgameplus.games.clips import load_clips
+from newgameplus.games.fixed_sequences import fix_sequences
+from newgameplus.games.sequences import find_sequences, load_sequences
+from newgameplus.pretrained.sequence_backbone import known_channels
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.scenarios.behavior_data import cache_folder, load_game
+from newgameplus.shapes import SequenceShape
 
 __all__ = ["ClipAnswers", "open_behavior"]
 
@@ -54,22 +58,24 @@ def open_behavior(run: Run, data: str | Path | None) -> Exportable:
     saved = load_classifier(run.model_folder)
     clips, origin = _own_clips(run, saved) if data is None else _given_clips(saved, data)
     shape, labels = saved.card.shape, saved.classifier.labels
-    meaning = f"{_time_words(saved)}; axes: batch, frames, rows, columns, channels; intensities 0..255"
+    numbers = isinstance(shape, SequenceShape)
+    axes = "batch, steps, channels" if numbers else "batch, frames, rows, columns, channels; intensities 0..255"
+    name, dtype = ("sequences", "float32") if numbers else ("clips", "uint8")
     return Exportable(
         module=ClipAnswers(saved.classifier).eval(),
-        inputs=(ExportedInput("clips", "uint8", tuple(shape.array), meaning),),
+        inputs=(ExportedInput(name, dtype, tuple(shape.array), f"{_time_words(saved)}; axes: {axes}"),),
         outputs=(
             ExportedOutput("logits", "one number a class, before the softmax", (len(labels),)),
             ExportedOutput("probabilities", "one number in 0..1 a class; they sum to 1", (len(labels),)),
         ),
-        samples={"clips": clips},
+        samples={name: clips},
         origin=origin,
         facts=_facts(saved),
         source=str(run.folder),
     )
 
 
-def _own_clips(run: Run, saved: SavedClassifier) -> tuple[npt.NDArray[np.uint8], str]:
+def _own_clips(run: Run, saved: SavedClassifier) -> tuple[npt.NDArray[Any], str]:
     recipe = run.recipe
     if not isinstance(recipe, Recipe):
         remedy = "give a behavior run"
@@ -83,8 +89,13 @@ def _own_clips(run: Run, saved: SavedClassifier) -> tuple[npt.NDArray[np.uint8],
     return game.at(saved.card.shape).gather(_spread(game.split.test)), "test clips of the run"
 
 
-def _given_clips(saved: SavedClassifier, data: str | Path) -> tuple[npt.NDArray[np.uint8], str]:
+def _given_clips(saved: SavedClassifier, data: str | Path) -> tuple[npt.NDArray[Any], str]:
     rate = float(saved.training.get("frame_rate") or 30.0)
+    if isinstance(saved.card.shape, SequenceShape):
+        found = find_sequences(data, require_labels=False, frame_rate=rate)
+        read = load_sequences(found, channels=known_channels(saved.card), exactly=True)
+        fixed = fix_sequences(read, saved.card.shape.steps)
+        return fixed.gather(_spread(np.arange(len(read)))), f"sequences of {data}"
     cached = cache_clips(load_clips(data, require_labels=False, frame_rate=rate), saved.card.shape, cache_folder())
     return cached.gather(_spread(np.arange(len(cached)))), f"clips of {data}"
 
@@ -97,8 +108,21 @@ def _spread(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _time_words(saved: SavedClassifier) -> str:
     shape, span = saved.card.shape, saved.training.get("median_span") or 1.0
+    if isinstance(shape, SequenceShape):
+        return f"{shape.steps} steps of {', '.join(known_channels(saved.card))}, and a mask of 1 where there is a step"
     window = shape.window or span
     return f"{shape.frames} frames of {shape.height} x {shape.width}, spread evenly over {window:.3g} seconds of video"
+
+
+def _preparing_words(saved: SavedClassifier) -> str:
+    shape = saved.card.shape
+    if isinstance(shape, SequenceShape):
+        return f"{_time_words(saved)}; longer spans are resampled, shorter ones padded; scaling is inside the model"
+    return (
+        f"{_time_words(saved)}, the whole picture scaled to that size (by averaging over areas), "
+        f"{'grey' if shape.channels == 1 else 'red, green, blue'} in 0..255; scaling to the network's own range is "
+        "inside the model"
+    )
 
 
 def _facts(saved: SavedClassifier) -> dict[str, Any]:
@@ -106,9 +130,7 @@ def _facts(saved: SavedClassifier) -> dict[str, Any]:
     return {
         "scenario": "behavior",
         "labels": list(saved.classifier.labels),
-        "preprocessing": f"{_time_words(saved)}, the whole picture scaled to that size (by averaging over areas), "
-        f"{'grey' if card.shape.channels == 1 else 'red, green, blue'} in 0..255; scaling to the network's own range "
-        "is inside the model",
+        "preprocessing": _preparing_words(saved),
         "frame_rate": saved.training.get("frame_rate"),
         "seconds": saved.training.get("median_span"),
         "license": card.license,
