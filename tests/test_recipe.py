@@ -114,3 +114,12 @@ def test_round_trip(seed: int, path: str, rate: float, groups: list[str]) -> Non
         {"seed": seed, "data": {"path": path, "test_groups": groups}, "train": {"learning_rate": rate}}
     )
     assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
+@pytest.mark.parametrize(("scenario", "other"), [("behavior", "bundled:doom-clips"), ("scene", "bundled:tiles")])
+def test_runs_to_start_from_lie_where_the_recipe_does(tmp_path: Path, scenario: str, other: str) -> None:
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    text = f"scenario: {scenario}\ndata: {{path: data}}\nmodel: {{start: ['run:runs/old', '{other}', 'run:none']}}\n"
+    (tmp_path / "recipe.yaml").write_text(text)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert recipe.model.start == (f"run:{tmp_path / 'runs' / 'old'}", other, "run:none")

@@ -60,7 +60,10 @@ class DataSettings(Strict):
 class ModelSettings(Strict):
     """Where to start from."""
 
-    start: str | Annotated[tuple[str, ...], Field(min_length=1)] = "bundled:doom-clips"
+    start: Annotated[
+        str | Annotated[tuple[str, ...], Field(min_length=1)],
+        PathMark(or_name=True, prefixes=("run", "checkpoint", "keras")),
+    ] = "bundled:doom-clips"
     """A pretrained model (``bundled:...``, ``transformers:...``), or several to choose from by measurement; ``auto``
     chooses among all that this machine has."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -125,7 +125,9 @@ class SceneDataSettings(Strict):
 class SceneModelSettings(ModelSettings):
     """Where to start from."""
 
-    start: str | Annotated[tuple[str, ...], Field(min_length=1)] = "bundled:tiles"
+    start: Annotated[
+        str | Annotated[tuple[str, ...], Field(min_length=1)], PathMark(or_name=True, prefixes=("run",))
+    ] = "bundled:tiles"
     """A pretrained model (``bundled:tiles``, or ``transformers:NAME-OR-FOLDER`` for GPT-2 and other causal language
     models), or several to choose from by measurement; ``auto`` chooses among all that this machine has."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -137,11 +139,16 @@ class SceneAdaptSettings(Strict):
 
     strategy: str = "full"
     """How weights may move: ``full``, ``probe`` (only what belongs to the new tiles), ``lp-ft`` (that first, then
-    all), ``lora`` (that, and low-rank updates of the rest)."""
+    all), ``gradual`` (that first, then block after block), ``lora`` (that, and low-rank updates of the rest), ``l2-sp``
+    (``lp-ft``, held to the pretrained weights), ``surgical-first``, ``surgical-middle``, ``surgical-last`` (that first,
+    then one block as well)."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Learning rate of each block as a share of the next block's, counted from the output."""
     lora_rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 8
     """Rank of the updates of ``lora``."""
+    l2_sp: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.1
+    """How strongly ``l2-sp`` holds the body to its pretrained weights: the loss gets half of this times the squared
+    distance."""
 
 
 class ControlSettings(Strict):
