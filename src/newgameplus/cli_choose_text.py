@@ -45,22 +45,22 @@ def choice_text(result: Mapping[str, Any]) -> str:
 def _heading(scores: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> str:
     measures = {one["short_run"]["measure"] for one in candidates if one["short_run"]}
     run = f"short run: {', '.join(sorted(measures))}" if measures else ""
-    heads = "".join(f"{_HEADS.get(name, name)[:9]:>10}" for name in scores)
-    head = f"    prior{heads}{'short run':>20}{'weights':>9}{'answer':>9}{'fit':>8}{'memory':>8}"
+    heads = "".join(f"{_HEADS.get(name, name)[:7]:>8}" for name in scores)
+    head = f"   prior{heads}{'short run':>20}{'weights':>9}{'answer':>10}{'fit':>8}{'memory':>9}"
     return f"{run}\n{head}" if run else head
 
 
 def _row(one: Mapping[str, Any], scores: Sequence[str], by_prior: Sequence[str]) -> str:
     rank = str(by_prior.index(one["name"]) + 1) if one["name"] in by_prior else "-"
-    values = "".join(f"{one['scores'][name]:>10.3f}" for name in scores)
+    values = "".join(f"{one['scores'][name]:>8.3f}" for name in scores)
     run, cost = one["short_run"], one["cost"]
     tried = f"{run['value']:.3f} ({run['low']:.2f}..{run['high']:.2f})" if run else "-"
     costs = (
-        f"{_answer_time(cost['latency_seconds']):>9}{_time(cost['fit_seconds']):>8}{_bytes(cost['fit_bytes']):>8}"
+        f"{_answer_time(cost['latency_seconds']):>10}{_time(cost['fit_seconds']):>8}{_bytes(cost['fit_bytes']):>9}"
         if cost
-        else f"{'-':>9}{'-':>8}{'-':>8}"
+        else f"{'-':>10}{'-':>8}{'-':>9}"
     )
-    return f"{rank:>9}{values}{tried:>20}{_count(one['parameters']):>9}{costs}"
+    return f"{rank:>8}{values}{tried:>20}{_count(one['parameters']):>9}{costs}"
 
 
 def models_text(rows: Sequence[Mapping[str, Any]]) -> str:
