@@ -12,7 +12,7 @@ import pytest
 from tests.recordings import record
 from tests.small_zoo import save_vit
 
-from newgameplus.errors import NewGamePlusError, PretrainedModelError, RunError
+from newgameplus.errors import DataError, NewGamePlusError, PretrainedModelError, RunError
 from newgameplus.pretrained import memory
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
@@ -162,6 +162,10 @@ def test_a_fit_chooses_the_same_from_kept_features(
     assert names_of(after) == names_of(again)
     assert len(computed) == 1  # of the test clips, by the probe and zero-shot alone
     assert "How the start was chosen" in (run.folder / "report.html").read_text()
+    assert names_of(choose(make_recipe(clips, f"run:{run.folder}")))
+    other = make_recipe(clips, f"run:{run.folder}").model_copy(update={"seed": 5})
+    with pytest.raises(DataError, match="of the 18 test clips"):
+        choose(other)
 
 
 def test_short_runs_use_each_training_clip_once_and_no_other(clips: Path, zoo: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 
 from newgameplus import progress
 from newgameplus.choose import Candidate, Choice, Task, advise, combine, decide, estimate, shortlist
-from newgameplus.errors import NewGamePlusError
+from newgameplus.errors import DataError, NewGamePlusError
+from newgameplus.pretrained.card import ModelCard
 from newgameplus.scenarios.behavior_candidates import AUTO, resolve_candidates
 from newgameplus.scenarios.behavior_costs import candidate_cost
 from newgameplus.scenarios.behavior_data import BehaviorGame
@@ -84,6 +85,7 @@ class _Choosing:
         began = time.monotonic()
         try:
             start = work.pretrained(name)
+            _refuse_seen(name, start.card, game)
         except NewGamePlusError as error:
             if not automatic or name in work.recipe.model.candidates:
                 raise
@@ -111,6 +113,23 @@ class _Choosing:
         best = {one.name for one in shortlist(candidates, self.settings.top)}
         order = combine(candidates)
         return [replace(one, short_run=runs.run(one)) if one.name in best else one for one in order]
+
+
+def _refuse_seen(name: str, card: ModelCard, game: BehaviorGame) -> None:
+    """Refuse an earlier run that learned from clips which are to be tested on: its score would mean nothing.
+
+    Raises:
+        DataError: It did.
+    """
+    learned = set(card.facts.get("training", {}).get("clips", ()))
+    if not learned:
+        return
+    digests = game.at(card.shape).digests
+    seen = sum(digests[index] in learned for index in game.split.test.tolist())
+    if seen:
+        message = f"{name} was trained on {seen:,} of the {len(game.split.test):,} test clips"
+        remedy = "test on what it was tested on (the same data.test, data.test_groups and seed), or start elsewhere"
+        raise DataError(message, source="model.start", remedy=remedy)
 
 
 def _sample(indices: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
