@@ -18,7 +18,7 @@ from tests.train.several_processes import CLIPS, GOES_ON, VARIANTS, train
 from newgameplus.errors import TrainingError
 from newgameplus.recipe import AgentRecipe
 from newgameplus.scenarios import together
-from newgameplus.train import processes
+from newgameplus.train import processes, sharded
 from newgameplus.train.team import Team, part_of
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
@@ -117,10 +117,44 @@ def assert_each_seen_once(one: Path, two: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_stopped(tmp_path: Path) -> None:
+def test_sharded_weights_end_where_one_process_does(tmp_path: Path) -> None:
+    names = ["lp-ft, augmented, balanced", GOES_ON]
+    one: dict[str, dict[str, torch.Tensor]] = {}
+    for name in names:
+        (tmp_path / "one" / name).mkdir(parents=True)
+        one[name] = train(tmp_path / "one" / name, name)
+    stopped = tmp_path / "two" / GOES_ON
+    stopped.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, GOES_ON, stop_at=2)
+    told = launch("-m", "tests.train.several_processes", str(tmp_path / "two"), *names, ACCELERATE_USE_FSDP="true")
+    assert told.returncode == 0, told.stderr
+    for name, weights in one.items():
+        assert largest_difference(weights, torch.load(tmp_path / "two" / name / "weights.pt")) < 1e-5, name
+
+
+def test_what_cannot_be_sharded_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = VARIANTS["gradual, range test"][0].model_copy(update={"precision": "fp16"})
+    sharded.check_sharding(settings, [], keeps=True)
+    monkeypatch.setattr(sharded, "process_count", lambda: 2)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(TrainingError) as caught:
+        sharded.check_sharding(settings, [], keeps=True)
+    assert [problem.source for problem in caught.value.problems] == [
+        "train.learning_rate: find",
+        "train.precision: fp16",
+        "adapt.after",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["false", "true"])
+def test_one_process_goes_on_where_two_stopped(tmp_path: Path, sharding: str) -> None:
     (tmp_path / "whole").mkdir()
     whole = train(tmp_path / "whole", GOES_ON)
-    told = launch("-m", "tests.train.several_processes", str(tmp_path), GOES_ON, STOP_AT="2")
+    told = launch(
+        "-m", "tests.train.several_processes", str(tmp_path), GOES_ON, STOP_AT="2", ACCELERATE_USE_FSDP=sharding
+    )
     assert told.returncode != 0
     assert (tmp_path / GOES_ON / "checkpoint").is_file()
     assert largest_difference(whole, train(tmp_path / GOES_ON, GOES_ON)) < 1e-5

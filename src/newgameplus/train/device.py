@@ -52,7 +52,19 @@ def make_accelerator(settings: StepSettings) -> Any:
     precision = "no" if settings.precision == "fp32" else settings.precision
     # Accelerate keeps one state a process and refuses a second one that differs: several fits may.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+    with _plain_launch():
+        return Accelerator(cpu=on_cpu, mixed_precision=precision)
+
+
+@contextmanager
+def _plain_launch() -> Iterator[None]:
+    """Keep Accelerate from sharding weights itself: the loop does, phase by phase (train/sharded.py)."""
+    wish = os.environ.pop("ACCELERATE_USE_FSDP", None)
+    try:
+        yield
+    finally:
+        if wish is not None:
+            os.environ["ACCELERATE_USE_FSDP"] = wish
 
 
 def policy_device(network: nn.Module, settings: _Wishes) -> torch.device:

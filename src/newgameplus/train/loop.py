@@ -23,10 +23,12 @@ from newgameplus.train.device import make_accelerator, threads_for, using_thread
 from newgameplus.train.examples import ClipExamples, Examples, FeatureExamples
 from newgameplus.train.learning_rate_finder import find_learning_rate
 from newgameplus.train.objectives import class_weights, classification_loss, explain_divergence
-from newgameplus.train.optimizers import WeightAverage, make_optimizer, rate_factor
+from newgameplus.train.optimizers import WeightAverage, averaged, make_optimizer, rate_factor
 from newgameplus.train.order import phase_epochs, shuffled_batches
 from newgameplus.train.processes import from_main, is_main
 from newgameplus.train.pull import Pull
+from newgameplus.train.recording import epoch_note
+from newgameplus.train.sharded import check_sharding, whole
 from newgameplus.train.shared_features import features_of
 from newgameplus.train.sharing import shared
 from newgameplus.train.snapshots import Snapshots
@@ -133,6 +135,7 @@ class _Training:
 
     def run(self, features: Mapping[str, Tensor] | None) -> TrainingResult:
         self.features = dict(features or {})
+        check_sharding(self.settings, self.phases, self.keep is not None)
         self.state.prepare = lambda position: self._adapt(self.phases[position.phase])
         resumed = self.state.load_weights(self.checkpoint)
         if not resumed and any(phase.pull for phase in self.phases):
@@ -173,6 +176,7 @@ class _Training:
                 validation = FeatureExamples(features, self.validation.targets)
         else:
             self.features.clear()
+            learner = self.classifier = self.state.module = self.team.shard(self.classifier)
         fresh = self._begin(phase, learner, train, resumed)
         if fresh and validation is not None:
             # The weights that a phase starts from are a candidate too: a few labels must not make a good start worse.
@@ -181,10 +185,14 @@ class _Training:
             self.team.level(learner)
             self._epoch(phase, learner, train, bar)
             row = self._validate(phase, learner, validation)
-            bar.advance(0, _note(row))
+            bar.advance(0, epoch_note(row))
             if self.keep is not None:
                 done, epochs = self.position.epoch, self.epochs[self.position.phase]
-                with self._averaged(self.classifier) if learner is self.classifier else contextlib.nullcontext():
+                with (
+                    averaged(self.state.average, self.classifier)
+                    if learner is self.classifier
+                    else contextlib.nullcontext()
+                ):
                     self.keep.after_epoch(self.position.phase, done, epochs, self.classifier)
             if self._should_stop():
                 skipped = self.epochs[self.position.phase] - self.position.epoch
@@ -336,11 +344,11 @@ class _Training:
             return
         position.best_loss, position.best_epoch = loss, epoch
         source = self.state.average.values if self.state.average else learner.state_dict()
-        self.state.best = {name: value.detach().clone() for name, value in source.items()}
+        self.state.best = {name: value.detach().clone() for name, value in whole(source).items()}
 
     @torch.no_grad()
     def _loss_and_accuracy(self, learner: nn.Module, validation: Examples) -> tuple[float, float]:
-        with self._averaged(learner):
+        with averaged(self.state.average, learner):
             learner.eval()
             return self._score(learner, validation)
 
@@ -356,10 +364,6 @@ class _Training:
         total, right = self.team.total(total, correct)
         return total / len(validation.targets), right / len(validation.targets)
 
-    def _averaged(self, learner: nn.Module) -> contextlib.AbstractContextManager[None]:
-        average = self.state.average
-        return contextlib.nullcontext() if average is None else average.standing_in(learner)
-
     def _should_stop(self) -> bool:
         position, patience = self.position, self.settings.patience
         return (
@@ -369,10 +373,12 @@ class _Training:
         )
 
     def _end(self, learner: nn.Module) -> None:
+        if learner is self.classifier:
+            learner = self.classifier = self.state.module = self.team.unshard(self.classifier)
         if self.state.best:
             learner.load_state_dict(self.state.best)
         elif self.state.average is not None:
-            learner.load_state_dict(self.state.average.values)
+            learner.load_state_dict(whole(self.state.average.values))
         position = self.position
         if self.phases[position.phase].adapter_rank:
             merge_adapters(self.classifier.backbone)
@@ -386,13 +392,6 @@ class _Training:
 
     def _save(self) -> None:
         self.state.worked()
-        if is_main():
-            self.state.save(self.checkpoint)
+        if is_main() or self.team.sharded:
+            self.state.save(self.checkpoint, write=is_main())
         self.saved_at = time.monotonic()
-
-
-def _note(row: dict[str, Any]) -> str:
-    note = f"{row['phase']}, epoch {row['epoch']}, loss {row['train_loss']:.3f}"
-    if "validation_accuracy" in row:
-        note += f", validation {row['validation_accuracy']:.3f}"
-    return note

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from newgameplus.recipe import TrainSettings
 from newgameplus.recipe_schema import StepSettings
+from newgameplus.train.sharded import like
 
-__all__ = ["WeightAverage", "make_optimizer", "rate_factor"]
+__all__ = ["WeightAverage", "averaged", "make_optimizer", "rate_factor"]
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: TrainSettings) -> torch.optim.Optimizer:
@@ -78,4 +79,9 @@ class WeightAverage:
         """Go on from a saved average."""
         self.updates = updates
         for name, value in values.items():
-            self.values[name].copy_(value)
+            self.values[name].copy_(like(value, self.values[name]))
+
+
+def averaged(average: WeightAverage | None, module: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Let a module have its averaged weights while a block runs, if there is an average."""
+    return contextlib.nullcontext() if average is None else average.standing_in(module)

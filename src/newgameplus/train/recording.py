@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["epoch_recorder"]
+__all__ = ["epoch_note", "epoch_recorder"]
 
 Rows = list[dict[str, Any]]
 _SCALARS = (
@@ -24,6 +24,14 @@ _SCALARS = (
     "clipped",
     "steps_per_second",
 )
+
+
+def epoch_note(row: dict[str, Any]) -> str:
+    """Return the row of an epoch in a few words, for the progress shown."""
+    note = f"{row['phase']}, epoch {row['epoch']}, loss {row['train_loss']:.3f}"
+    if "validation_accuracy" in row:
+        note += f", validation {row['validation_accuracy']:.3f}"
+    return note
 
 
 def epoch_recorder(folder: Path, arm: str, write_rows: Callable[[str, Rows], None]) -> Callable[[Rows], None]:

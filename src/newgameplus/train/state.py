@@ -15,6 +15,7 @@ from newgameplus.errors import RunError
 from newgameplus.run import REDO
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.optimizers import WeightAverage
+from newgameplus.train.sharded import like, whole
 
 __all__ = ["Position", "TrainingState"]
 
@@ -91,8 +92,8 @@ class TrainingState:
         self._worked_from = now
         return self.position.seconds
 
-    def save(self, path: Path) -> None:
-        """Write everything to ``path``."""
+    def save(self, path: Path, *, write: bool = True) -> None:
+        """Write everything to ``path``; where weights are spread over processes, all ask and one writes."""
         tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"anchor.{name}": value for name, value in self.anchors.items()}
@@ -110,7 +111,9 @@ class TrainingState:
             content["optimizer"] = True
         if self.scaler is not None:
             content["scaler"] = self.scaler.state_dict()
-        save_tensors(path, tensors, content)
+        tensors = whole(tensors)
+        if write:
+            save_tensors(path, tensors, content)
 
     def load_weights(self, path: Path) -> bool:
         """Take position, weights and best weights from a checkpoint; say whether there was one.
@@ -145,9 +148,10 @@ class TrainingState:
         if self.optimizer is None or not content.get("optimizer"):
             return
         moments: dict[int, dict[str, Tensor]] = {}
+        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         for name, value in _part(tensors, "optimizer.").items():
             index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = value
+            moments.setdefault(int(index), {})[key] = like(value, parameters[int(index)])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

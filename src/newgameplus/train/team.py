@@ -4,8 +4,9 @@ The batch of a recipe is the batch of all processes together. Each takes its par
 share, and gradients are added up: the sum is the gradient of the whole batch, for parts of unequal size and weighted
 classes too. Batch normalization sees the whole batch (:mod:`newgameplus.train.normalization`), and what light,
 contrast, position and mirroring draw is drawn for the whole batch and then cut, so that none depends on the number of
-processes. Sums are added in another order than in one process, so results agree to rounding and not to the bit. Dropout, and
-augmentation that draws clip by clip, draw anew in each process: with them results agree in distribution only.
+processes. Sums are added in another order than in one process, so results agree to rounding and not to the bit.
+Dropout, and augmentation that draws clip by clip, draw anew in each process: with them results agree in distribution
+only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from newgameplus.adapt import ClipClassifier
 from newgameplus.errors import TrainingError
 from newgameplus.train.processes import add_up, gather, process_count, process_rank
+from newgameplus.train.sharded import sharded_copy, wants_sharding, whole
 
 __all__ = ["Team", "part_of"]
 
@@ -73,6 +76,7 @@ class Team:
 
     Attributes:
         reduced_bytes: Bytes of gradients that this process has handed over so far.
+        sharded: Whether the weights are spread over the processes now.
 
     Raises:
         TrainingError: There are more processes than examples in a batch.
@@ -83,10 +87,30 @@ class Team:
         self.class_weights = class_weights
         self.reduced_bytes = 0
         self._takes_part = True
+        self._plain: ClipClassifier | None = None
         if batch_size < self.count:
             message = f"{self.count} processes cannot share a batch of {batch_size}"
             remedy = f"set train.batch_size to {self.count} or more, or start fewer processes"
             raise TrainingError(message, source="train.batch_size", remedy=remedy)
+
+    @property
+    def sharded(self) -> bool:  # noqa: D102 - see the class
+        return self._plain is not None
+
+    def shard(self, classifier: ClipClassifier) -> ClipClassifier:
+        """Return a copy with its weights spread over the processes if that was asked for, else the classifier."""
+        if not wants_sharding():
+            return classifier
+        self._plain = classifier
+        return sharded_copy(classifier, next(classifier.parameters()).device.type)
+
+    def unshard(self, classifier: ClipClassifier) -> ClipClassifier:
+        """Return the classifier that :meth:`shard` was given, with what was learned in it."""
+        plain, self._plain = self._plain, None
+        if plain is None:
+            return classifier
+        plain.load_state_dict(whole(classifier.state_dict()))
+        return plain
 
     def part(
         self, positions: Any, generator: np.random.Generator, seeds: Sequence[int]
@@ -126,12 +150,12 @@ class Team:
         value = loss.detach().double() if self._takes_part else torch.zeros_like(weight)
         sums = torch.stack([weight * value, weight])
         add_up(sums)
-        share = (weight / sums[1]).to(loss.dtype)
+        share = (weight / sums[1]).to(loss.dtype) * (self.count if self.sharded else 1)  # shards take the mean
         return (loss * share if self._takes_part else loss.nan_to_num() * 0.0), float(sums[0] / sums[1])
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add the gradients of all processes up, in place."""
-        if self.count == 1:
+        if self.count == 1 or self.sharded:
             return
         gradients = [one.grad for one in parameters if one.grad is not None]
         for bucket in _buckets(gradients):
@@ -144,7 +168,7 @@ class Team:
     @torch.no_grad()
     def level(self, module: nn.Module) -> None:
         """Give every process the main one's weights and buffers."""
-        if self.count == 1:
+        if self.count == 1 or self.sharded:
             return
         from torch import distributed
 
@@ -152,12 +176,12 @@ class Team:
             distributed.broadcast(value, src=0)
 
     def mine(self, things: Sequence[int]) -> Sequence[int]:
-        """Return this process's part of things to do."""
-        return things if self.count == 1 else things[part_of(len(things))]
+        """Return this process's part of things to do with the network; with shards all do all, and gather together."""
+        return things if self.count == 1 or self.sharded else things[part_of(len(things))]
 
     def total(self, *numbers: float) -> list[float]:
-        """Return the sums of numbers over all processes, the same everywhere."""
-        if self.count == 1:
+        """Return the sums over all processes of numbers that come of :meth:`mine`, the same everywhere."""
+        if self.count == 1 or self.sharded:
             return list(numbers)
         return [float(sum(values)) for values in zip(*gather(numbers), strict=True)]
 
