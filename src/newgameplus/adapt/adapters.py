@@ -83,7 +83,7 @@ def add_adapters(network: nn.Module, rank: int, blocks: Sequence[nn.Module] | No
     exactly = "|".join(re.escape(name) for name in layers.names)  # a list of names would match by their ends as well
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=exactly, fan_in_fan_out=conv, bias="none")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set to True but the target module is")
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to (True|False) but the target module is")
         inject_adapter_in_model(config, network)
     return layers
 
