@@ -28,8 +28,18 @@ from newgameplus.doctor_games import (
     check_recordings,
     extra_version,
 )
+from newgameplus.doctor_models import check_keras, check_vision
 
-__all__ = ["check_bundled_policies", "check_gymnasium", "check_minigrid", "check_recordings", "examine", "main"]
+__all__ = [
+    "check_bundled_policies",
+    "check_gymnasium",
+    "check_keras",
+    "check_minigrid",
+    "check_recordings",
+    "check_vision",
+    "examine",
+    "main",
+]
 
 _GIGABYTE = 1e9
 

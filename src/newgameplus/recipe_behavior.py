@@ -62,11 +62,14 @@ class ModelSettings(Strict):
 
     start: Annotated[
         str | Annotated[tuple[str, ...], Field(min_length=1)],
-        PathMark(or_name=True, prefixes=("run", "checkpoint", "keras")),
+        PathMark(or_name=True, prefixes=("run", "checkpoint", "keras", "transformers")),
     ] = "bundled:doom-clips"
-    """A pretrained model (``bundled:...``, ``transformers:...``), or several to choose from by measurement; ``auto``
-    chooses among all that this machine has."""
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """A pretrained model, or several to choose from by measurement: ``bundled:NAME``, ``transformers:NAME-OR-FOLDER``,
+    ``keras:NAME-OR-FILE``, ``torchvision:NAME``, ``timm:NAME``, ``checkpoint:FILE`` (with the option ``factory``), or
+    ``run:FOLDER``, an earlier run or what ``ngp pretrain`` wrote; ``auto`` chooses among all that this machine has."""
+    options: Annotated[dict[str, str | int | float | bool], PathMark(or_name=True, suffixes=(".py",))] = Field(
+        default_factory=dict
+    )
     """Options of the source, such as ``frames`` or ``pooling``."""
     use: Literal["any", "research", "commercial"] = "any"
     """What the fine-tuned model is for; models whose licence forbids it are refused."""
