@@ -224,7 +224,8 @@ def test_maps_of_the_same_tiles_make_a_start(maps: Path, tmp_path: Path) -> None
     assert result["held_out"] == len(tested.train)
     assert result["levels"] == len(list((maps / "more").glob("map*.txt")))
     assert result["after"] != result["before"]
-    assert (result["after"] < result["before"]) == result["helped"]
+    assert result["helped"] <= (result["after"] < result["before"])
+    assert f"{result['after']:.3f} bits" in result["sentence"]
     start = load_start(result["start_from"])
     assert start.name == result["start_from"]
     run = fit(recipe, tmp_path / "fit", start=result["start_from"])

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from newgameplus import progress
 from newgameplus.adapt.tile_strategies import plan_tile_phases
 from newgameplus.errors import DataError, Problem
+from newgameplus.evaluate.scene_intervals import ratio_difference
 from newgameplus.files import digest_bytes
 from newgameplus.games.measures import measure
 from newgameplus.games.rules.contract import Answer, Budget
@@ -23,16 +25,17 @@ from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.run import Run
 from newgameplus.scenarios.pretraining import one_start, same_data
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, read_levels
-from newgameplus.scenarios.scene_start import bits_a_tile, level_book, open_start
+from newgameplus.scenarios.scene_start import level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelExample
 from newgameplus.train.recording import epoch_recorder
-from newgameplus.train.tile_loop import TileTraining, train_tiles
+from newgameplus.train.tile_loop import TileTraining, level_bits, train_tiles
 
 __all__ = ["pretrain_scene"]
 
 _HELD_OUT = 5  # one in so many
 _TIMED = 3
+_FEWEST_HELD_OUT = 3
 _NODES_PER_MAP = 20_000
 
 
@@ -70,16 +73,17 @@ def pretrain_scene(recipe: SceneRecipe, run: Run) -> dict[str, Any]:
     held_out = level_book(recipe, game, maps.held_out, model)
     progress.say(f"{maps.levels} levels to learn from, {len(maps.held_out)} held out")
     with using_threads(threads_for(model.network, recipe.train)):
-        before = bits_a_tile(model, held_out)
+        bits_before = level_bits(model.network, held_out)
     training = _training(recipe, run, game, model, maps)
     record = epoch_recorder(run.folder / "tb", "pretraining", run.write_metrics)
     result = train_tiles(model.network, training, record)
     with using_threads(threads_for(model.network, recipe.train)):
-        after = bits_a_tile(model, held_out)
+        bits_after = level_bits(model.network, held_out)
+    before, after = (float(bits[:, 0].sum() / bits[:, 1].sum()) for bits in (bits_before, bits_after))
     facts = {"levels": maps.levels, "steps": result.steps, "seed": recipe.seed}
     model.facts |= {"description": f"{name}, pretrained further on {maps.levels} levels"}
     save_tile_model(run.model_folder, model, {"kind": "pretrained", "started_from": name, "training": facts})
-    sentence, helped = _sentence(before, after, len(maps.held_out))
+    sentence, helped = _sentence(bits_before, bits_after, recipe.seed)
     progress.say(sentence)
     return {
         "scenario": "scene",
@@ -210,9 +214,20 @@ def _steps_in(model: TileModel, training: TileTraining, minutes: float) -> int:
     return max(1, min(training.settings.steps, int(minutes * 60.0 / max(seconds, 1e-9))))
 
 
-def _sentence(before: float, after: float, levels: int) -> tuple[str, bool]:
-    """Say in one sentence whether the held-out maps are foreseen better."""
-    told = f"{after:.3f} bits a tile on {levels} maps that were not learned from, {before:.3f} before"
-    if after < before:
-        return f"Pretraining helped by this estimate: {told}.", True
-    return f"Pretraining brought no gain by this estimate: {told}; let choose decide which to start from.", False
+def _sentence(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], seed: int) -> tuple[str, bool]:
+    """Say in one sentence whether held-out maps are foreseen better, as far as so many maps can tell.
+
+    Args:
+        before: float64 [levels, 2]: bits and tiles of each.
+        after: Likewise.
+        seed: Of the interval around the difference, over whole maps.
+    """
+    was, now = (float(bits[:, 0].sum() / bits[:, 1].sum()) for bits in (before, after))
+    maps = "1 map that was" if len(after) == 1 else f"{len(after)} maps that were"
+    told = f"{now:.3f} bits a tile on {maps} not learned from, {was:.3f} before"
+    found = ratio_difference(after[:, 0], before[:, 0], after[:, 1], seed=seed)
+    if now >= was or found is None:
+        return f"Pretraining brought no gain by this estimate: {told}; let choose decide which to start from.", False
+    if found.high < 0.0 and len(after) >= _FEWEST_HELD_OUT:
+        return f"Pretraining helped by this estimate: {told} ({found.low:+.3f}..{found.high:+.3f}).", True
+    return f"Pretraining may have helped, so few maps cannot tell: {told}; let choose decide.", False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from newgameplus.adapt.vocabulary import Origin, change_vocabulary
@@ -14,9 +13,8 @@ from newgameplus.pretrained.tile_model import TileFacts, TileModel, load_start
 from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.scenarios.scene_data import SceneGame
 from newgameplus.train.levels import LevelBook, LevelExample
-from newgameplus.train.tile_loop import level_bits
 
-__all__ = ["bits_a_tile", "level_book", "open_start", "source_options"]
+__all__ = ["level_book", "open_start", "source_options"]
 
 _CONTEXT = 448
 
@@ -45,12 +43,6 @@ def level_book(
     if window != "auto":
         context = min(context, window * rows)
     return LevelBook(examples, game.measures, max(context, rows), recipe.control.dropout)
-
-
-def bits_a_tile(model: TileModel, book: LevelBook) -> float:
-    """Return the bits that a model needs for a tile of some levels, on average, with nothing asked."""
-    found = level_bits(model.network, book).sum(axis=0)
-    return float(found[0] / np.maximum(found[1], 1.0))
 
 
 def source_options(recipe: SceneRecipe) -> dict[str, Any]:
