@@ -115,10 +115,20 @@ def _behavior_plan(plan: Mapping[str, Any]) -> str:
         f"  classes    {classes}\n"
         f"  model      {plan['model']}, {plan['parameters']:,} weights, "
         f"{plan['trainable_parameters']:,} may move ({plan['strategy']})\n"
+        f"{_candidates(plan)}"
         f"  training   {plan['steps']} steps: epochs {epochs}\n"
         f"  estimates  {plan['estimated_seconds'] / 60:.1f} min with all baselines, {memory:,.0f} MiB of memory,\n"
         f"             {cache:,.0f} MiB of disk for decoded frames"
     )
+
+
+def _candidates(plan: Mapping[str, Any]) -> str:
+    """Say that the model of the plan is one of several."""
+    count, left_out = len(plan.get("candidates", ())), len(plan.get("models_left_out", ()))
+    if count < 2 and not left_out:
+        return ""
+    told = f", {left_out} left out (why: --json)" if left_out else ""
+    return f"             first of {count} candidates{told}; rank them: ngp choose\n"
 
 
 def _scene_plan(plan: Mapping[str, Any]) -> str:
