@@ -38,7 +38,9 @@ def training(
     checkpoint: Path, settings: SceneTrainSettings = FAST, strategy: str = "full", **more: Any
 ) -> TileTraining:
     given: dict[str, Any] = {"validation": book(3, 1), "seed": 0, "rate": settings.learning_rate} | more
-    return TileTraining("test", plan_tile_phases(strategy), book(), settings=settings, checkpoint=checkpoint, **given)
+    phases = plan_tile_phases(strategy, 2, l2_sp=more.pop("l2_sp", 0.1))
+    given.pop("l2_sp", None)
+    return TileTraining("test", phases, book(), settings=settings, checkpoint=checkpoint, **given)
 
 
 def train(
@@ -134,6 +136,8 @@ VARIANTS: dict[str, tuple[SceneTrainSettings, str]] = {
     "average": (FAST.model_copy(update={"ema": 0.9}), "full"),
     "two phases with average and patience": (FAST.model_copy(update={"ema": 0.9, "patience": 3}), "lp-ft"),
     "stopped early": (patient(), "lp-ft"),
+    "held": (FAST, "l2-sp"),
+    "block after block": (FAST, "gradual"),
 }
 
 
@@ -350,3 +354,19 @@ def test_meanings_alone_are_learnt_where_the_own_is_hidden(tmp_path: Path) -> No
     assert torch.equal(model.network.own, start.own)  # type: ignore[arg-type]
     assert torch.equal(model.network.bias, start.bias)  # type: ignore[arg-type]
     assert not torch.equal(model.network.meant, start.meant)  # type: ignore[arg-type]
+
+
+def test_l2_sp_holds_the_body_and_lets_the_vocabulary_go(tmp_path: Path) -> None:
+    start = dict(small_model().network.named_parameters())
+
+    def moved(strength: float) -> tuple[float, float]:
+        network = train(tmp_path / f"{strength}", strategy="l2-sp", l2_sp=strength)[0].network
+        own = {id(weight) for weight in network.vocabulary()}  # type: ignore[operator]
+        far = {True: 0.0, False: 0.0}
+        for name, weight in network.named_parameters():
+            far[id(weight) in own] += float((weight.detach() - start[name].detach()).square().sum())
+        return far[False], far[True]
+
+    (free, _), (held, new) = moved(0.0), moved(1000.0)
+    assert held < 0.2 * free
+    assert new > 0.01

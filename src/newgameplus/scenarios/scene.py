@@ -150,7 +150,10 @@ class SceneScenario:
     def adapt(self, start: TileModel) -> list[ScenePlan]:
         """Step 2: vocabulary surgery is done; plan what may move, for the fine-tuned model and for the baselines."""
         wanted = self.recipe.evaluate.baselines
-        plans = [ScenePlan(FINE_TUNED, tuple(plan_tile_phases(self.recipe.adapt.strategy)))]
+        settings = self.recipe.adapt
+        blocks = len(start.network.blocks())  # type: ignore[operator]
+        phases = plan_tile_phases(settings.strategy, blocks, l2_sp=settings.l2_sp)
+        plans = [ScenePlan(FINE_TUNED, tuple(phases))]
         if "zero-shot" in wanted:
             plans.append(ScenePlan("zero-shot", ()))
         if "scratch" in wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,22 @@ __all__ = ["Pull"]
 
 
 class Pull:
-    """Half the squared distance of a backbone's moving weights from where they started, times a strength.
+    """Half the squared distance of a network's moving weights from where they started, times a strength.
 
     Args:
-        backbone: The backbone; only weights that require gradients count.
+        backbone: The network; only weights that require gradients count.
         start: Its pretrained weights by name.
         strength: The method's alpha.
+        free: Weights that are new, so that nothing pulls at them.
     """
 
-    def __init__(self, backbone: nn.Module, start: Mapping[str, Tensor], strength: float) -> None:
+    def __init__(
+        self, backbone: nn.Module, start: Mapping[str, Tensor], strength: float, free: Collection[Tensor] = ()
+    ) -> None:
         self.strength = strength
-        moving = [(name, weight) for name, weight in backbone.named_parameters() if weight.requires_grad]
+        new = {id(weight) for weight in free}
+        named = backbone.named_parameters()
+        moving = [(name, weight) for name, weight in named if weight.requires_grad and id(weight) not in new]
         self._pairs = [(weight, start[name].to(weight)) for name, weight in moving]
 
     def loss(self) -> Tensor:

@@ -25,6 +25,7 @@ from newgameplus.train.device import make_accelerator, threads_for, using_thread
 from newgameplus.train.levels import LevelBook, collate
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.optimizers import WeightAverage, rate_factor
+from newgameplus.train.pull import Pull
 from newgameplus.train.state import TrainingState
 
 __all__ = ["TileTraining", "level_bits", "train_tiles"]
@@ -128,10 +129,14 @@ class _Loop:
         self.seeds = (training.seed, zlib.crc32(training.arm.encode()))
         self.state = TrainingState(network)
         self.position = self.state.position
+        self.pull: Pull | None = None
         self.saved_at = time.monotonic()
 
     def run(self) -> TrainingResult:
         resumed = self.state.load_weights(self.training.checkpoint)
+        if not resumed and any(phase.pull for phase in self.training.phases):
+            weights = self.network.named_parameters()
+            self.state.anchors = {name: value.detach().clone() for name, value in weights}
         self.position = self.state.position
         if resumed:
             self._tell()
@@ -146,7 +151,10 @@ class _Loop:
     def _phase(self, phase: TilePhase, bar: progress.Task, resumed: bool) -> None:
         moving = phase.apply(self.network)
         peak = self.training.rate * phase.rate
-        self.optimizer = torch.optim.AdamW(self._groups(moving, peak), betas=(0.9, 0.98))
+        own = self.network.vocabulary()  # type: ignore[operator]
+        self.pull = Pull(self.network, self.state.anchors, phase.pull, own) if phase.pull else None
+        held = set() if self.pull is None else {id(one) for one in moving} - {id(one) for one in own}
+        self.optimizer = torch.optim.AdamW(self._groups(moving, peak, held), betas=(0.9, 0.98))
         self.state.optimizer = self.optimizer
         self.state.average = WeightAverage(self.network, self.settings.ema) if self.settings.ema else None
         if resumed and self.position.batch:
@@ -168,20 +176,20 @@ class _Loop:
             bar.advance(skipped)
         self._end()
 
-    def _groups(self, moving: Sequence[Tensor], peak: float) -> list[dict[str, Any]]:
-        """Return what moves, by rate and by whether it decays: matrices only."""
+    def _groups(self, moving: Sequence[Tensor], peak: float, held: set[int]) -> list[dict[str, Any]]:
+        """Return what moves, by rate and by whether it decays: matrices only, and none that is held to its start."""
         rates: dict[int, float] = {}
         if self.training.layer_decay < 1.0:
             blocks = self.network.blocks()  # type: ignore[operator]
             for block, rate in zip(blocks, layer_rates(len(blocks), self.training.layer_decay), strict=True):
                 rates |= {id(parameter): rate for parameter in block.parameters()}
         groups: dict[tuple[float, bool], dict[str, Any]] = {}
-        for matrices in (True, False):
-            for parameter in (one for one in moving if (one.ndim >= 2) == matrices):
+        for decays in (True, False):
+            for parameter in (one for one in moving if (one.ndim >= 2 and id(one) not in held) == decays):
                 rate = rates.get(id(parameter), 1.0)
-                decay = self.settings.weight_decay if matrices else 0.0
+                decay = self.settings.weight_decay if decays else 0.0
                 begun = {"params": [], "lr": peak * rate, "rate": rate, "weight_decay": decay}
-                groups.setdefault((rate, matrices), begun)["params"].append(parameter)
+                groups.setdefault((rate, decays), begun)["params"].append(parameter)
         return list(groups.values())
 
     def _no_better(self) -> bool:
@@ -211,7 +219,7 @@ class _Loop:
             message = f"the loss is {loss.item()} at step {position.step}"
             raise DivergedError(message, source="train.learning_rate", remedy=remedy)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss if self.pull is None else loss + self.pull.loss()).backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip is not None:
             nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
         self.optimizer.step()
