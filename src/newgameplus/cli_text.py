@@ -128,7 +128,7 @@ def _candidates(plan: Mapping[str, Any]) -> str:
     if count < 2 and not left_out:
         return ""
     told = f", {left_out} left out (why: --json)" if left_out else ""
-    return f"             first of {count} candidates{told}; rank them: ngp choose\n"
+    return f"             first of {count} candidates{told}; see ngp choose\n"
 
 
 def _scene_plan(plan: Mapping[str, Any]) -> str:
