@@ -37,8 +37,8 @@ _PYTHON: Mapping[Any, Callable[..., Any]] = {
     operator.gt: operator.gt, operator.lt: operator.lt,
 }  # fmt: skip
 #: What only checks, and gives nothing.
-_CHECKS = ("aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten.sym_constrain_range.default",
-           "aten.sym_constrain_range_for_size.default")  # fmt: skip
+_CHECKS = ("aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg",
+           "aten.sym_constrain_range.default", "aten.sym_constrain_range_for_size.default")  # fmt: skip
 _ALL: Mapping[str, Callable[..., Any]] = {**OPERATIONS, **SHAPES, **LAYERS}
 
 

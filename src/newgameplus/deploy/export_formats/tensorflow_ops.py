@@ -135,7 +135,8 @@ _ONE: Mapping[str, Translation] = {
 }  # fmt: skip
 _TWO: Mapping[str, Translation] = {
     "add": tf.add, "sub": tf.subtract, "mul": tf.multiply, "maximum": tf.maximum, "minimum": tf.minimum,
-    "remainder": tf.math.floormod, "atan2": tf.atan2,
+    "remainder": tf.math.floormod, "fmod": tf.truncatemod,
+    "atan2": tf.atan2,
 }  # fmt: skip
 _COMPARED: Mapping[str, Translation] = {
     "eq": tf.equal, "ne": tf.not_equal, "lt": tf.less, "le": tf.less_equal, "gt": tf.greater, "ge": tf.greater_equal,

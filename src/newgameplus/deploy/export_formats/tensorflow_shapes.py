@@ -50,8 +50,10 @@ def _slice(call: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, 
 
 
 def _squeeze(call: Any, x: Any, dims: Any = None) -> Any:
-    wanted = [dims] if isinstance(dims, int) else list(dims or range(len(x.shape)))
-    return tf.squeeze(x, [dim for dim in wanted if x.shape[dim] == 1])
+    lengths = call.node.args[0].meta["val"].shape  # torch knows them where TensorFlow does not
+    wanted = [dims] if isinstance(dims, int) else list(range(len(lengths)) if dims is None else dims)
+    single = [dim for dim in wanted if isinstance(lengths[dim], int) and lengths[dim] == 1]
+    return tf.squeeze(x, single) if single else x  # of an empty list TensorFlow makes "all"
 
 
 def _as_strided(call: Any, x: Any, sizes: Sequence[Any], strides: Sequence[Any], offset: Any = None) -> Any:
