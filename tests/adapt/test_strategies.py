@@ -159,6 +159,36 @@ def test_a_backbone_without_a_layer_to_adapt_is_told_with_the_reason(tmp_path: P
         train(tmp_path, "lora", OddBackbone(nn.Conv2d(4, 4, 3, groups=4)))
 
 
+class Hoarder(OddBackbone):
+    """Hands out the layers that it began with, whatever took their place."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(4, 4, 1))
+        self.first = [self.body[0]]
+
+    def blocks(self) -> list[nn.Module]:
+        return list(self.first)
+
+
+def test_adapters_that_no_block_would_train_are_told() -> None:
+    pytest.importorskip("peft")
+    with pytest.raises(PretrainedModelError, match="keeps layers that adapters replaced"):
+        add_adapters(Hoarder(), 2)
+
+
+def test_layers_of_keras_are_refused_clearly() -> None:
+    pytest.importorskip("peft")
+
+    class Conv1D(nn.Module):
+        """Named like the linear map of GPT-2, as Keras' convolution is."""
+
+        weight = nn.Parameter(torch.zeros(4, 4))
+
+    network = nn.Sequential(Conv1D())
+    with pytest.raises(PretrainedModelError, match="no linear map or convolution of torch"):
+        add_adapters(network, 2, blocks=[network])
+
+
 def test_attention_of_torch_reads_past_adapters_and_is_left_alone() -> None:
     pytest.importorskip("peft")
     network = nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8), nn.Linear(4, 4))

@@ -17,7 +17,15 @@ from torch import nn
 
 from newgameplus.errors import MissingExtraError, PretrainedModelError
 
-__all__ = ["AdaptedLayers", "adapter_parameters", "add_adapters", "has_adapters", "is_adapter", "merge_adapters"]
+__all__ = [
+    "AdaptedLayers",
+    "adapter_parameters",
+    "add_adapters",
+    "find_adaptable",
+    "has_adapters",
+    "is_adapter",
+    "merge_adapters",
+]
 
 #: Layers of torch that call their children's weights directly, past any adapter.
 _OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
@@ -55,6 +63,23 @@ def find_layers(network: nn.Module, blocks: Sequence[nn.Module]) -> AdaptedLayer
     return AdaptedLayers(tuple(names), skipped)
 
 
+def find_adaptable(network: nn.Module, blocks: Sequence[nn.Module]) -> AdaptedLayers:
+    """Find the layers that can have an adapter, as :func:`add_adapters` would, and change nothing.
+
+    Raises:
+        MissingExtraError: PEFT is not installed.
+        PretrainedModelError: No layer can have one.
+    """
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("peft", "lora", "" if error.name == "peft" else str(error)) from error
+    layers = find_layers(network, blocks)
+    if not layers.names:
+        raise _nothing_to_adapt(network, layers)
+    return layers
+
+
 def add_adapters(network: nn.Module, rank: int, blocks: Sequence[nn.Module] | None = None) -> AdaptedLayers:
     """Put low-rank updates beside every linear map and convolution in a network's blocks, in place.
 
@@ -72,20 +97,27 @@ def add_adapters(network: nn.Module, rank: int, blocks: Sequence[nn.Module] | No
         MissingExtraError: PEFT is not installed.
         PretrainedModelError: No layer can have one.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise MissingExtraError("peft", "lora", "" if error.name == "peft" else str(error)) from error
-    layers = find_layers(network, network.blocks() if blocks is None else blocks)  # type: ignore[operator]
-    if not layers.names:
-        raise _nothing_to_adapt(network, layers)
+    layers = find_adaptable(network, network.blocks() if blocks is None else blocks)  # type: ignore[operator]
+    from peft import LoraConfig, inject_adapter_in_model
+
     conv = any(_is_transposed(network.get_submodule(name)) for name in layers.names)
     exactly = "|".join(re.escape(name) for name in layers.names)  # a list of names would match by their ends as well
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=exactly, fan_in_fan_out=conv, bias="none")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to (True|False) but the target module is")
         inject_adapter_in_model(config, network)
+    if blocks is None:
+        _check_reach(network)
     return layers
+
+
+def _check_reach(network: nn.Module) -> None:
+    """Make sure that blocks hold what was put beside their layers: adapters that no block has would never move."""
+    reached = {id(weight) for block in network.blocks() for weight in block.parameters()}  # type: ignore[operator]
+    lost = [name for name, weight in network.named_parameters() if is_adapter(name) and id(weight) not in reached]
+    if lost:
+        message = f"blocks() of this {type(network).__name__} keeps layers that adapters replaced: {lost[0]} is in none"
+        raise PretrainedModelError(message, source="adapt.strategy", remedy="let blocks() look its modules up by name")
 
 
 def merge_adapters(network: nn.Module) -> None:
@@ -121,8 +153,8 @@ def _maps(module: nn.Module) -> bool:
 
 
 def _is_transposed(module: nn.Module) -> bool:
-    """Whether this is the linear map of GPT-2, which keeps its weight the other way round."""
-    return type(module).__name__ == "Conv1D"
+    """Whether this is the linear map of GPT-2, which keeps its weight the other way round; Keras has a namesake."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__.startswith("transformers.")
 
 
 def _obstacle(module: nn.Module) -> str:

@@ -1,17 +1,19 @@
-"""After the training of the behavior scenario: what a mixture of weights needs, and how it is made in a run."""
+"""Adapters and mixtures of weights in the behavior scenario: what they need, and how a run mixes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from newgameplus.adapt import ClipClassifier, Phase
-from newgameplus.errors import Problem, RecipeError
+from newgameplus.adapt.adapters import find_adaptable
+from newgameplus.errors import NewGamePlusError, Problem, RecipeError
+from newgameplus.pretrained.backbone import Backbone
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.snapshots import Snapshots
 
-__all__ = ["Teach", "after_problems", "check_after", "snapshots_of", "train_ingredients"]
+__all__ = ["Teach", "adapter_problems", "after_problems", "check_after", "snapshots_of", "train_ingredients"]
 
 _EPOCHS_KEPT = 5
 
@@ -34,6 +36,16 @@ def after_problems(recipe: Recipe, validation: int, phases: Sequence[Phase]) -> 
         message = f"wise-ft mixes with the weights after the head phase, and {settings.strategy} has none before others"
         problems.append(Problem(message, "adapt.after", "use lp-ft, gradual, lora, l2-sp or a surgical strategy"))
     return problems
+
+
+def adapter_problems(backbone: Backbone, phases: Sequence[Phase]) -> list[Problem]:
+    """Return why a phase that wants adapters cannot give this backbone any."""
+    try:
+        if any(phase.adapter_rank for phase in phases):
+            find_adaptable(backbone, backbone.blocks())
+    except NewGamePlusError as error:
+        return list(error.problems)
+    return []
 
 
 def check_after(recipe: Recipe, validation: int, phases: Sequence[Phase]) -> None:

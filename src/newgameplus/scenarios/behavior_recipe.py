@@ -14,7 +14,7 @@ from newgameplus.games.sequences import data_kinds
 from newgameplus.games.video import probe_video
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
-from newgameplus.scenarios.behavior_after import after_problems
+from newgameplus.scenarios.behavior_after import adapter_problems, after_problems
 from newgameplus.scenarios.behavior_candidates import find_candidates
 from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
@@ -145,6 +145,7 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
             continue
         if clip_set is not None and "split" in plan and "model" not in plan:
             phases = recipe_phases(recipe.adapt, len(start.backbone.blocks()))
+            problems += adapter_problems(start.backbone, phases)
             problems += after_problems(recipe, plan["split"]["validation"], phases)
             plan |= plan_costs(recipe, start, clip_set.labels, plan["split"])
     return problems, plan
