@@ -53,6 +53,8 @@ def sharded_copy(classifier: ClipClassifier, device: str) -> ClipClassifier:
     from torch.distributed.fsdp import fully_shard
 
     copied = copy.deepcopy(classifier)
+    for parameter in copied.parameters():  # shards are cut out of weights in the plain order of memory
+        parameter.data = parameter.data.contiguous()
     mesh = init_device_mesh(device, (process_count(),))
     for block in copied.backbone.blocks():
         # A mere list of layers is never called, so nothing would gather its weights: the whole network does.
