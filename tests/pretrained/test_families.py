@@ -44,7 +44,11 @@ TINY = {
 STAGES = {"hidden_sizes": [8, 16], "depths": [1, 2]}
 TRANSFORMERS: dict[str, tuple[str, Callable]] = {
     "resnet": ("ResNetModel", lambda: transformers.ResNetConfig(embedding_size=8, **STAGES)),
-    "mobilenet_v2": ("MobileNetV2Model", lambda: transformers.MobileNetV2Config(depth_multiplier=0.35)),
+    # With tf_padding the library asks each convolution for its stride, which PEFT's adapters do not show.
+    "mobilenet_v2": (
+        "MobileNetV2Model",
+        lambda: transformers.MobileNetV2Config(depth_multiplier=0.35, tf_padding=False),
+    ),
     "convnext": ("ConvNextModel", lambda: transformers.ConvNextConfig(num_stages=2, **STAGES)),
     "vit": ("ViTModel", lambda: transformers.ViTConfig(**TINY)),
     "videomae": ("VideoMAEModel", lambda: transformers.VideoMAEConfig(**TINY, num_frames=FRAMES)),

@@ -179,6 +179,8 @@ class _Convolution(nn.Module):
         self.convolution.weight = nn.Parameter(weight.contiguous())
         if layer.use_bias:
             self.convolution.bias = nn.Parameter(layer.bias.value.detach().clone())
+        # Kept here too, because an adapter around the convolution does not show them.
+        self.geometry = ((rows, columns), tuple(layer.strides), tuple(layer.dilation_rate))
         self.same = layer.padding == "same"
         self.activation = layer.activation
 
@@ -191,7 +193,7 @@ class _Convolution(nn.Module):
     def _padding(self, size: torch.Size) -> list[int]:
         """Return what TensorFlow adds left, right, above and below: the odd one comes last."""
         padding: list[int] = []
-        sides = zip(size, self.convolution.kernel_size, self.convolution.stride, self.convolution.dilation, strict=True)
+        sides = zip(size, *self.geometry, strict=True)
         for length, kernel, stride, dilation in reversed(list(sides)):
             total = max(0, (-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length)
             padding += [total // 2, total - total // 2]
