@@ -54,6 +54,7 @@ def train(folder: Path, name: str, *, stop_at: int | None = None) -> dict[str, t
     other, truths = moving_bars(15, 1)
     torch.manual_seed(0)
     classifier = ClipClassifier(SmallBackbone(), ["left", "right", "still"])
+    classifier.to(memory_format=torch.channels_last)  # as the bundled network is
     epochs = 0
 
     def stop(rows: Any) -> None:
