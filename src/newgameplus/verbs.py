@@ -7,7 +7,7 @@ Rooms are imported when a verb is used, so that importing this module costs noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,30 +231,12 @@ def evaluate(
     Raises:
         RunError: The run has no model, or something was given that its scenario does not know.
     """
-    opened = _opened(run)
-    own = {"--on": games, "--episodes": episodes}
-    if opened.recipe.scenario == "agent":
-        _refuse(opened, {"DATA": data, "--labels": labels, "--skip-bad": skip_bad or None, "--samples": samples})
-        from newgameplus.scenarios.agent_evaluation import evaluate_agent_run
+    from newgameplus.scenarios.evaluating import evaluate as judge
 
-        return evaluate_agent_run(opened, games=games, episodes=episodes, seed=seed)
-    _refuse(opened, own)
-    if opened.recipe.scenario == "scene":
-        _refuse(opened, {"--labels": labels, "--skip-bad": skip_bad or None})
-        from newgameplus.scenarios.scene_evaluation import evaluate_scene_run
-
-        if samples is not None and samples < 1:
-            raise RunError(f"{samples} levels to make", source=f"--samples {samples}", remedy="give 1 or more")
-        return evaluate_scene_run(opened, data, samples=samples, seed=seed)
-    _refuse(opened, {"--samples": samples, "--seed": seed})
-    if data is None:
-        remedy = f"name them: ngp evaluate {opened.quoted} CLIPS"
-        raise RunError(
-            "a behavior run is evaluated on labelled clips, and none are named", source=str(run), remedy=remedy
-        )
-    from newgameplus.scenarios.behavior_evaluation import evaluate_run
-
-    return evaluate_run(opened, data, labels=labels, skip_bad=skip_bad)
+    return judge(
+        _opened(run), data, labels=labels, skip_bad=skip_bad, samples=samples, seed=seed, games=games,
+        episodes=episodes,
+    )  # fmt: skip
 
 
 def predict(run: Run | str | Path, videos: str | Path | Sequence[str | Path], **settings: Any) -> list[Answer]:
@@ -313,69 +295,16 @@ def check_scenes(
 
 
 def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
-    """Compare finished runs of one scenario, with intervals.
+    """Compare finished runs of one scenario, with intervals; see :mod:`newgameplus.scenarios.comparing`."""
+    from newgameplus.scenarios.comparing import compare as hold
 
-    Args:
-        runs: Two or more run folders; the others are held against the first.
-
-    Raises:
-        RunError: One is not finished, or they are runs of different scenarios.
-        DataError: They share no test data, or their labels differ.
-    """
-    opened = [_opened(run) for run in runs]
-    scenarios = {run.recipe.scenario: run for run in opened}
-    if len(scenarios) > 1:
-        told = ", ".join(f"{run.folder} ({name})" for name, run in scenarios.items())
-        raise RunError(f"runs of different scenarios: {told}", source="runs", remedy="compare runs of one scenario")
-    if "scene" in scenarios:
-        return _compare_scenes(opened)
-    if "agent" in scenarios:
-        return _compare_agents(opened)
-    from newgameplus.evaluate.across_runs import compare_runs
-    from newgameplus.scenarios.behavior_evaluation import read_predictions
-
-    return compare_runs(read_predictions(runs))
+    return hold([_opened(run) for run in runs])
 
 
 def _opened(run: Run | str | Path) -> Run:
     from newgameplus.run import Run
 
     return run if isinstance(run, Run) else Run.open(run)
-
-
-def _evaluations(runs: Sequence[Run]) -> dict[str, Any]:
-    """Read the evaluation of each run.
-
-    Raises:
-        RunError: One is not finished.
-    """
-    from newgameplus.run import read_json
-
-    for run in runs:
-        if not run.finished:
-            remedy = f"finish it: ngp resume {run.quoted}"
-            raise RunError("this run is not finished", source=str(run.folder), remedy=remedy)
-    return {str(run.folder): read_json(run.folder / "evaluation.json") for run in runs}
-
-
-def _compared(evaluations: dict[str, Any], compare_them: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return compare_them(evaluations)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        folders, remedy = ", ".join(evaluations), "restore it from a copy, or fit again into another folder"
-        raise RunError(f"an evaluation.json of these is damaged ({error!r})", source=folders, remedy=remedy) from error
-
-
-def _compare_scenes(runs: Sequence[Run]) -> dict[str, Any]:
-    from newgameplus.evaluate.scene_runs import compare_scene_runs
-
-    return _compared(_evaluations(runs), compare_scene_runs)
-
-
-def _compare_agents(runs: Sequence[Run]) -> dict[str, Any]:
-    from newgameplus.evaluate.agent_runs import compare_agent_runs
-
-    return _compared(_evaluations(runs), compare_agent_runs)
 
 
 def _run_of(scenario: str, run: Run, instead: str) -> Run:
@@ -388,14 +317,6 @@ def _run_of(scenario: str, run: Run, instead: str) -> Run:
         message = f"this is a run of the {run.recipe.scenario} scenario, not of {scenario}"
         raise RunError(message, source=str(run.folder), remedy=f"{instead} {run.quoted}, or give a {scenario} run")
     return run
-
-
-def _refuse(run: Run, options: Mapping[str, Any]) -> None:
-    """Raise a ``RunError`` for every option given that a run's scenario does not know."""
-    given = [name for name, value in options.items() if value is not None]
-    message = f"{', '.join(given)}: not known to runs of the {run.recipe.scenario} scenario"
-    if given:
-        raise RunError(message, source=str(run.folder), remedy=f"leave out {', '.join(given)}")
 
 
 def models(**filters: Any) -> list[dict[str, Any]]:

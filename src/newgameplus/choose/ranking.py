@@ -75,7 +75,9 @@ def decide(
     advice: str = "",
     left_out: Sequence[Mapping[str, str]] = (),
 ) -> Choice:
-    """Choose: the best short run if there are any, else the best mean rank; the smaller model wins a tie.
+    """Choose: the best short run if there are any, else the best mean rank; a tie of short runs goes by mean rank.
+
+    Easy data ties several short runs at the top: there the size alone would prefer a small model that knows nothing.
 
     Args:
         candidates: All of them; those of the shortlist with their short runs.
@@ -89,9 +91,9 @@ def decide(
     if not candidates:
         raise PretrainedModelError("no pretrained model to start from", source="model.start", remedy="name one")
     order = combine(candidates, weights)
-    tried = sorted(
+    tried = sorted(  # stable, so that the order stays among equals
         (one for one in order if one.short_run is not None),
-        key=lambda one: (-one.short_run.value if one.short_run else 0.0, one.parameters, one.name),
+        key=lambda one: -one.short_run.value if one.short_run else 0.0,
     )
     ranked = (*tried, *(one for one in order if one.short_run is None))
     has_prior = all("prior" in one.scores for one in candidates)
@@ -107,7 +109,7 @@ def _reason(ranked: Sequence[Candidate]) -> str:
     run, other = best.short_run, second.short_run
     if run is None or other is None:
         return f"{best.name}: {_told(best)}; {second.name}: {_told(second)} (estimates)"
-    tie = ", a tie that the smaller one wins" if run.value == other.value else ""
+    tie = ", a tie that the estimates break" if run.value == other.value else ""
     return (
         f"{best.name}: {run.steps} steps of fine-tuning reached {run.measure} {run.value:.3f} on training groups held "
         f"out from them, against {other.value:.3f} for {second.name}{tie} (an estimate of what a whole fit reaches)"

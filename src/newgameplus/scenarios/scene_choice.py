@@ -194,7 +194,8 @@ def _adapt(recipe: SceneRecipe, game: SceneGame, model: TileModel, parts: _Parts
     """Train a model for a few steps on the maps that are not kept apart, by the recipe's strategy."""
     changed = {"steps": steps, "patience": None, "check_every": steps, "self_training_rounds": 0}
     settings = recipe.train.model_copy(update=changed)
-    phases = tuple(plan_tile_phases(recipe.adapt.strategy))
+    blocks = len(model.network.blocks())  # type: ignore[operator]
+    phases = tuple(plan_tile_phases(recipe.adapt.strategy, blocks, l2_sp=recipe.adapt.l2_sp))
     mirror = recipe.data.mirror == "auto"
     book: LevelBook = level_book(recipe, game, game.examples(parts.learned, recipe.data.scan, mirror=mirror), model)
     training = TileTraining(
