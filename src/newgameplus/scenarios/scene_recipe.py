@@ -207,7 +207,8 @@ model:
   start: bundled:tiles          # or transformers:NAME-OR-FOLDER (GPT-2 and the like), or a list to choose from
 
 adapt:
-  strategy: full                # full | probe (new tiles only) | lp-ft (new tiles first, then all) | lora
+  strategy: full                # full | probe (new tiles only) | lp-ft (new tiles first, then all) | gradual | lora
+                                # | l2-sp | surgical-first | surgical-middle | surgical-last (new tiles and one block)
 
 control:
   measures: auto                # what can be asked for: enemies, gaps, density, tile:NAME ...; auto is all there is
