@@ -13,7 +13,7 @@ of the same map, *unseen* the mean over held-out episodes of the two other maps.
 
 Every strategy has the same number of steps. WiSE-FT and soup follow LP-FT and hold back a fifth of the labels to choose
 by. A unit (strategy of a cell) is kept as one JSON file, so that an interrupted benchmark goes on where it stopped.
-Writes strategies.json and prints the tables of docs/benchmarks/strategies.md.
+Writes strategies.json; ``--page`` writes docs/benchmarks/strategies.md from it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,28 @@ TEST_SHARE = 0.25
 TESTED = 200
 # Two-sided 95 % quantiles of Student's t by degrees of freedom.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+
+INTRO = """\
+# How weights may move: strategies compared
+
+    python benchmarks/strategies.py             # everything; goes on where it stopped
+    python benchmarks/strategies.py --quick     # tiny sizes: does it run?
+    python benchmarks/strategies.py --page benchmarks/results/strategies.json   # this page again
+
+Options: `--out` (results-strategies), `--workers` (1). The raw results are in `benchmarks/results/strategies.json`.
+
+Three maps that no pretraining saw, through a camera that none saw either, eight actions, and a head that starts afresh;
+{steps} steps of 32 clips for every strategy (at least four epochs). Each seed takes another map: labels come from its
+training episodes; *seen* is the accuracy on {tested} clips of its held-out episodes, *unseen* the mean over {tested}
+clips each of the two other maps. ± is a 95 % t interval over seeds; differences are paired by seed. *s* is processor
+time of training on a core shared with others; *MB* is what a step of the last phase holds: weights, gradients, moments,
+and what waits for the backward pass. WiSE-FT and soup hold back a fifth of the labels to choose by.
+
+Backbones: `bundled` is `bundled:doom-clips` (0.76 million weights); `resnet` is a ResNet of Transformers with 0.89
+million over single frames, pretrained by the script on six other maps {trained}, pooled over time.
+
+{counted}.
+"""
 
 
 @dataclass(frozen=True)
@@ -328,9 +350,7 @@ def table(units: list[dict[str, Any]]) -> list[str]:
         those = [unit for unit in units if unit["arm"] == arm]
         row = [text(list(by_seed(units, arm, key).values()), seeds) for key in ("seen", "unseen")]
         for key in ("seen", "unseen"):
-            ours, base = by_seed(units, arm, key), by_seed(units, DEFAULT, key)
-            pairs = [ours[seed] - base[seed] for seed in ours if seed in base]
-            row.append("" if arm == DEFAULT else text(pairs, seeds, signed=True))
+            row.append("" if arm == DEFAULT else text(paired(units, arm, key), seeds, signed=True))
         seconds = statistics.fmean(unit["seconds"] for unit in those)
         row += [f"{those[0]['trainable_parameters']:,}", f"{seconds:.1f}", f"{those[0]['bytes'] / 1e6:.0f}"]
         lines.append(f"| {arm} | " + " | ".join(row) + " |")
@@ -367,6 +387,51 @@ def tables(units: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "**over all cells**", "", *averages(units)])
 
 
+def paired(units: list[dict[str, Any]], arm: str, key: str) -> list[float]:
+    """An arm minus the default, for each seed that has both."""
+    ours, base = by_seed(units, arm, key), by_seed(units, DEFAULT, key)
+    return [ours[seed] - base[seed] for seed in ours if seed in base]
+
+
+def verdict(units: list[dict[str, Any]]) -> list[str]:
+    """Say which arms differ from the default by more than their interval, and whether the default stands."""
+    better: list[str] = []
+    worse: list[str] = []
+    compared = 0
+    for backbone in BACKBONES:
+        for labels in sorted({unit["labels"] for unit in units}):
+            some = [unit for unit in units if (unit["backbone"], unit["labels"]) == (backbone, labels)]
+            for arm in ARMS:
+                for key in ("seen", "unseen"):
+                    values = paired(some, arm, key) if arm != DEFAULT else []
+                    if len(values) < 3:
+                        continue
+                    compared += 1
+                    half = STUDENT[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+                    if abs(statistics.fmean(values)) > half:
+                        place = better if statistics.fmean(values) > 0 else worse
+                        place.append(f"{arm} ({backbone}, {labels} labels, {key})")
+    lines = [
+        f"Of {compared} comparisons with {DEFAULT} over three seeds (95 % intervals, uncorrected for their number):"
+    ]
+    lines += ["", f"- better: {'; '.join(better) or 'none'}", f"- worse: {'; '.join(worse) or 'none'}"]
+    return lines
+
+
+def page(units: list[dict[str, Any]], pretraining: dict[str, Any] | None) -> str:
+    """Return docs/benchmarks/strategies.md."""
+    sizes = Sizes()
+    whole = len(plan(sizes))
+    counted = f"{len(units)} of {whole} units are done" if len(units) < whole else f"All {whole} units are done"
+    trained = (
+        f"({pretraining['steps']} steps of {pretraining['batch']} clips, {pretraining['seconds']} s of processor time)"
+        if pretraining
+        else "(not done yet)"
+    )
+    intro = INTRO.format(steps=sizes.steps, tested=TESTED, trained=trained, counted=counted)
+    return "\n".join([intro, tables(units), "", "## What the tables say", "", *verdict(units), ""])
+
+
 # --- the whole road --------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +446,14 @@ def plan(sizes: Sizes) -> list[tuple[Cell, str]]:
     return [(cell, arm) for cell in cells for arm in ARMS]
 
 
+def write_results(out: Path, units: list[dict[str, Any]]) -> None:
+    """Write strategies.json: all units so far, and how the ResNet was pretrained."""
+    trained = out / "resnet" / "trained.json"
+    pretraining = json.loads(trained.read_text()) if trained.is_file() else None
+    results = {"pretraining": pretraining, "units": units}
+    (out / "strategies.json").write_text(json.dumps(results, indent=1))
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -388,10 +461,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results-strategies"))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only-pretrain", action="store_true", help="record and pretrain, then stop")
-    parser.add_argument("--table", type=Path, help="only print the tables of a JSON file that an earlier run left")
+    parser.add_argument("--page", type=Path, help="only write docs/benchmarks/strategies.md from such a JSON file")
     arguments = parser.parse_args()
-    if arguments.table:
-        print(tables(json.loads(arguments.table.read_text())))
+    if arguments.page:
+        results = json.loads(arguments.page.read_text())
+        text_of_page = page(results["units"], results["pretraining"])
+        (ROOT / "docs" / "benchmarks" / "strategies.md").write_text(text_of_page)
         return
     sizes = QUICK if arguments.quick else Sizes()
     out: Path = (arguments.out / "quick" if arguments.quick else arguments.out).resolve()
@@ -406,7 +481,7 @@ def main() -> None:
 
     def collect(future: Future[dict[str, Any]]) -> None:
         units.append(future.result())
-        (out / "strategies.json").write_text(json.dumps(units, indent=1))
+        write_results(out, units)
         print(f"{len(units)} of {len(wanted)} done", file=sys.stderr, flush=True)
 
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
