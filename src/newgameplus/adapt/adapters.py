@@ -30,6 +30,7 @@ __all__ = [
 #: Layers of torch that call their children's weights directly, past any adapter.
 _OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_GEOMETRY = ("stride", "kernel_size", "padding", "dilation", "groups", "padding_mode")
 _MARK = "lora_"
 
 
@@ -106,9 +107,20 @@ def add_adapters(network: nn.Module, rank: int, blocks: Sequence[nn.Module] | No
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to (True|False) but the target module is")
         inject_adapter_in_model(config, network)
+    _forward_geometry(network, layers.names)
     if blocks is None:
         _check_reach(network)
     return layers
+
+
+def _forward_geometry(network: nn.Module, names: Sequence[str]) -> None:
+    """Let the layer beside an adapter still be asked for its strides and sizes: some networks pad by them."""
+    for name in names:
+        wrapped = network.get_submodule(name)
+        base = wrapped.get_base_layer()  # type: ignore[operator]
+        for attribute in _GEOMETRY if isinstance(base, _CONVOLUTIONS) else ():
+            if not hasattr(wrapped, attribute):
+                setattr(wrapped, attribute, getattr(base, attribute))
 
 
 def _check_reach(network: nn.Module) -> None:
