@@ -118,7 +118,9 @@ def _play(environment: Any, name: str, seed: int, noise: float, steps: int) -> A
     names = action_names(name)
     held, left = 0, 0
     for _ in range(steps):
-        picture = np.asarray(environment.render(), np.uint8)
+        picture = np.asarray(environment.render())
+        if picture.dtype != np.uint8:  # MinAtar's are shares of full light
+            picture = (255 * picture).round().astype(np.uint8)
         if expert is None or random.random() < noise:
             if not left:
                 held, left = int(random.integers(min(count, len(names)))), int(random.integers(1, 4))

@@ -62,7 +62,7 @@ _TOKENS = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, 
 _RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 1, 1], "layer_type": "basic"}
 ZOO = (
     Made("clip-cnn one map", "clip-cnn", {"width": 12, "feature_dim": 96}, 400, "one-map"),
-    Made("clip-cnn grids", "clip-cnn", {"width": 12, "feature_dim": 96}, 400, "grid"),
+    Made("clip-cnn grids", "clip-cnn", {"width": 12, "feature_dim": 96}, 200, "grid"),
     Made("resnet", "resnet", _RESNET, 300),
     Made("convnext", "convnext", {"hidden_sizes": [24, 48, 96, 128], "depths": [1, 1, 2, 1], "patch_size": 4}, 200),
     Made("vit", "vit", {**_TOKENS, "image_size": [HEIGHT, WIDTH], "patch_size": 16}, 350),
