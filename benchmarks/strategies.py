@@ -68,6 +68,13 @@ million over single frames, pretrained by the script on six other maps {trained}
 {counted}.
 """
 
+READING = (
+    "The default is lp-ft. It stays so unless a strategy is better in several of these tables, seen and unseen.",
+    "What is not measured here: longer trainings, other games, other ranks of lora and strengths of l2-sp than the",
+    "defaults, which were not tuned. The small resnet averages over places and so hardly sees which way things move; where",
+    "its rows lie near an eighth, which guessing among eight actions would give, they do not rank strategies.",
+)
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -415,6 +422,7 @@ def verdict(units: list[dict[str, Any]]) -> list[str]:
         f"Of {compared} comparisons with {DEFAULT} over three seeds (95 % intervals, uncorrected for their number):"
     ]
     lines += ["", f"- better: {'; '.join(better) or 'none'}", f"- worse: {'; '.join(worse) or 'none'}"]
+    lines += ["", *READING]
     return lines
 
 
