@@ -71,7 +71,7 @@ million over single frames, pretrained by the script on six other maps {trained}
 READING = (
     "The default is lp-ft. It stays so unless a strategy is better in several of these tables, seen and unseen.",
     "What is not measured here: longer trainings, other games, other ranks of lora and strengths of l2-sp than the",
-    "defaults, which were not tuned. The small resnet averages over places and hardly sees which way things move; where",
+    "defaults, which were not tuned. The small resnet averages over places and hardly sees where things move; where",
     "its rows lie near an eighth, which guessing among eight actions would give, they do not rank strategies.",
 )
 
