@@ -6,9 +6,9 @@ Eight candidates (``model_zoo.py``) and eight data sets (``choose_data.py``). Th
 on every data set (``lp-ft``, fresh head, recipe defaults but for ``--steps``), with each seed of head, order and
 augmentation, and answers the test clips: whole episodes that nothing else looks at. Then the product's own step 1
 chooses, on the training clips alone. *Regret*: test accuracy (mean over seeds) of the truly best candidate minus that
-of the chosen one, in points; *random* is the mean over candidates. Intervals: t over data sets. *tau*: Kendall's
-weighted tau between a score and the truth, mean over data sets; for ``choose`` of its final order. Cost: processor
-seconds, as the machine is shared.
+of the chosen one, in points; *estimates* is ``choose`` without its short runs, *random* the mean over candidates.
+Intervals: t over data sets. *tau*: Kendall's weighted tau between a score and the truth, mean over data sets; for
+``choose`` of its final order. Cost: processor seconds, as the machine is shared.
 
 Everything is kept in ``--out`` as it is done; run again after an interruption and it goes on. Prints the tables of
 docs/benchmarks/choose.md.
@@ -38,6 +38,7 @@ from choose_data import DATA_SETS, DataSet, prepare
 from model_zoo import make_zoo
 from newgameplus.adapt import ClipClassifier, plan_phases
 from newgameplus.adapt.answers import classify
+from newgameplus.choose import Candidate, combine
 from newgameplus.files import write_json
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe, TrainSettings
@@ -135,7 +136,10 @@ def rankings(choice: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, d
     keys = {name: key for key, name in names.items()}
     rows = choice["candidates"]
     found = {score: {keys[row["name"]]: float(row["scores"][score]) for row in rows} for score in SCORES}
-    return {"choose": {keys[row["name"]]: float(-place) for place, row in enumerate(rows)}} | found
+    together = combine([Candidate.from_dict(row) for row in rows])
+    orders = {"choose": [row["name"] for row in rows], "estimates": [one.name for one in together]}
+    placed = {way: {keys[one]: float(-place) for place, one in enumerate(order)} for way, order in orders.items()}
+    return placed | found
 
 
 def first(scores: Mapping[str, float], parameters: Mapping[str, int]) -> str:
@@ -164,11 +168,23 @@ def summarize(
         ways["random"] = {"taken": "", "regret": 100 * (best - statistics.fmean(truth.values())), "tau": 0.0}
         seeds = len({cell["seed"] for cell in mine})
         all_seconds = sum(cell["seconds"] for cell in mine) / seeds
-        run = next((one["short_run"] for one in choice["candidates"] if one["short_run"]), None)
-        rows.append({"data": choice["data"], "truth": truth, "ways": ways, "best": max(truth, key=truth.__getitem__),
-                     "choose_seconds": choice["seconds"], "all_seconds": all_seconds, "spread": spread_of(mine),
-                     "short_steps": run and run["steps"],
-                     "tried": sum(bool(one["short_run"]) for one in choice["candidates"])})  # fmt: skip
+        tried = [one["short_run"]["seconds"] for one in choice["candidates"] if one["short_run"]]
+        estimating = sum(one["seconds"] for one in choice["candidates"])
+        rows.append(
+            {
+                "data": choice["data"],
+                "truth": truth,
+                "ways": ways,
+                "best": max(truth, key=truth.__getitem__),
+                "choose_seconds": choice["seconds"],
+                "estimates_seconds": choice["seconds"] * estimating / (estimating + sum(tried)),
+                "all_seconds": all_seconds,
+                "seeds": seeds,
+                "steps": statistics.fmean(cell["steps"] for cell in mine),
+                "spread": spread_of(mine),
+                "tried": len(tried),
+            }
+        )
     return rows
 
 
@@ -192,7 +208,7 @@ def interval(values: Sequence[float], digits: int = 2) -> str:
 
 def tables(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables as markdown."""
-    ways = ["choose", *SCORES, "random"]
+    ways = ["choose", "estimates", *SCORES, "random"]
     lines = ["| way to choose | regret, points | largest | best one taken | regret below that of choose | tau |",
              "|---|---:|---:|---:|---:|---:|"]  # fmt: skip
     ours = [row["ways"]["choose"]["regret"] for row in rows]
@@ -202,14 +218,31 @@ def tables(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]
         below = "-" if way == "choose" else interval([a - b for a, b in zip(ours, regrets, strict=True)])
         tau = "-" if way == "random" else interval([row["ways"][way]["tau"] for row in rows])
         lines.append(f"| {way} | {interval(regrets)} | {max(regrets):.2f} | {taken} of {len(rows)} | {below} | {tau} |")
-    lines += ["", "| data set | best | choose takes | regret: " + " | ".join(ways)
-              + " | choose, s | fine-tune all, s | share |", "|---|---|---|" + "---:|" * (len(ways) + 3)]  # fmt: skip
+    lines += ["", "| data set | best | choose takes | regret: " + " | ".join(ways) + " |",
+              "|---|---|---|" + "---:|" * len(ways)]  # fmt: skip
     for row in rows:
         regrets = " | ".join(f"{row['ways'][way]['regret']:.2f}" for way in ways)
-        share = row["choose_seconds"] / row["all_seconds"]
-        lines.append(f"| {row['data']} | {row['best']} | {row['ways']['choose']['taken']} | {regrets} "
-                     f"| {row['choose_seconds']:.1f} | {row['all_seconds']:.1f} | {share:.2f} |")  # fmt: skip
-    return "\n".join([*lines, "", truth_table(cells)])
+        lines.append(f"| {row['data']} | {row['best']} | {row['ways']['choose']['taken']} | {regrets} |")
+    return "\n".join([*lines, "", cost_table(rows), "", truth_table(cells)])
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what choosing costs beside fine-tuning all candidates once: as measured, and for the recipe's own steps.
+
+    What a longer fine-tuning takes is calculated: nearly all of its time is steps.
+    """
+    longer = TrainSettings().steps
+    lines = [f"| data set | estimates, s | choose, s | fine-tune all, s | choose / all | the same, {longer} steps "
+             f"| estimates / all, {longer} steps |", "|---|" + "---:|" * 6]  # fmt: skip
+    totals = {key: sum(row[key] for row in rows) for key in ("estimates_seconds", "choose_seconds", "all_seconds")}
+    for row in [*rows, {"data": "all", **totals, "steps": rows[0]["steps"]}]:
+        every, more = row["all_seconds"], row["all_seconds"] * longer / row["steps"]
+        lines.append(
+            f"| {row['data']} | {row['estimates_seconds']:.1f} | {row['choose_seconds']:.1f} | {every:.1f} "
+            f"| {row['choose_seconds'] / every:.2f} | {row['choose_seconds'] / more:.2f} "
+            f"| {row['estimates_seconds'] / more:.3f} |"
+        )
+    return "\n".join(lines)
 
 
 def truth_table(cells: Sequence[Mapping[str, Any]]) -> str:
