@@ -188,13 +188,19 @@ def summarize(
     return rows
 
 
-def spread_of(cells: Sequence[Mapping[str, Any]]) -> float:
-    """Return the mean standard deviation over seeds of a candidate's accuracy, in points."""
+def complete(cells: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Return the cells of seeds that are whole, so that an interrupted truth compares like with like."""
+    whole = {seed for seed in range(1000) if sum(cell["seed"] == seed for cell in cells) == size}
+    return [cell for cell in cells if cell["seed"] in whole]
+
+
+def spread_of(cells: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean standard deviation over seeds of a candidate's accuracy, in points; None for one seed."""
     by_candidate: dict[str, list[float]] = {}
     for cell in cells:
         by_candidate.setdefault(cell["candidate"], []).append(100 * cell["accuracy"])
     found = [statistics.stdev(values) for values in by_candidate.values() if len(values) > 1]
-    return statistics.fmean(found) if found else float("nan")
+    return statistics.fmean(found) if found else None
 
 
 def interval(values: Sequence[float], digits: int = 2) -> str:
@@ -291,7 +297,9 @@ def main() -> None:
             with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
                 cells = list(pool.map(fine_tune, *zip(*work, strict=True), [steps] * len(work), [out] * len(work)))
     else:
-        cells = [read(path) for path in sorted((out / "truth").glob("*.json"))]
+        work = itertools.product(chosen, names, range(seeds))
+        places = [out / "truth" / f"{_slug(data.name)}-{_slug(key)}-{seed}.json" for data, key, seed in work]
+        cells = complete([read(path) for path in places if path.exists()], len(chosen) * len(names))
     if arguments.only != "truth":
         choices = [choose(data, names, steps, out) for data in chosen]
     rows = summarize(cells, choices, names)
