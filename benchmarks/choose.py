@@ -215,7 +215,7 @@ def interval(values: Sequence[float], digits: int = 2) -> str:
 def tables(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables as markdown."""
     ways = ["choose", "estimates", *SCORES, "random"]
-    lines = ["| way to choose | regret, points | largest | best one taken | regret below that of choose | tau |",
+    lines = ["| way to choose | regret, points | largest | best one taken | regret of choose minus its own | tau |",
              "|---|---:|---:|---:|---:|---:|"]  # fmt: skip
     ours = [row["ways"]["choose"]["regret"] for row in rows]
     for way in ways:
