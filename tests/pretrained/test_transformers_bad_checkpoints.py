@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 from newgameplus.errors import MissingExtraError, PretrainedModelError
 from newgameplus.pretrained import checkpoint_folder, transformers_blueprint
 from newgameplus.pretrained.catalog import load_pretrained, rebuild_pretrained
+from newgameplus.pretrained.nearest import nearest_models
 from newgameplus.pretrained.preprocessing import read_preprocessing
 
 
@@ -330,3 +331,21 @@ def test_networks_of_values_from_minus_one_to_one():
     found = read_preprocessing(fields, channels=3, default_size=(8, 8), source="preprocessor_config.json")
     low, high = ((value * found.factor - found.offset - found.mean[0]) / found.std[0] for value in (0, 255))
     assert (low, high) == pytest.approx((-1, 1))
+
+
+def test_names_near_to_a_wrong_one_are_offered(tmp_path, monkeypatch):
+    (tmp_path / "my-resnet").mkdir()
+    with pytest.raises(PretrainedModelError) as caught:
+        load_pretrained(f"transformers:{tmp_path / 'my-resnett'}")
+    assert f"did you mean {tmp_path / 'my-resnet'}?" in str(caught.value.remedy)
+
+    assert "did you mean microsoft/resnet-50" in nearest_models("microsoft/resnet50")
+    assert "google/vit-base-patch16-224" in nearest_models("vit-base-patch16")
+    assert nearest_models("zzzz/qqqq") == ""
+
+    cached = tmp_path / "models--studio--orc-watcher" / "snapshots" / "1"
+    cached.mkdir(parents=True)
+    (cached / "config.json").write_text("{}")
+    (cached / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert "did you mean studio/orc-watcher?" in nearest_models("studio/orc-wacher")

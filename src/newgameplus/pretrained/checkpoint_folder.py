@@ -14,6 +14,7 @@ from typing import Any
 from newgameplus import progress
 from newgameplus.errors import MissingExtraError, PretrainedModelError
 from newgameplus.files import digest_bytes, digest_file
+from newgameplus.pretrained.nearest import nearest_folders, nearest_models
 
 __all__ = ["CheckpointFolder", "find_checkpoint"]
 
@@ -92,7 +93,9 @@ def find_checkpoint(name: str, *, revision: str | None = None, weights_needed: b
         )
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise PretrainedModelError(
-            "there is no such folder", source=str(folder), remedy="check the path; it is taken from where you run ngp"
+            "there is no such folder",
+            source=str(folder),
+            remedy=f"{nearest_folders(folder)}check the path; it is taken from where you run ngp",
         )
     folder = _cached_snapshot(name, revision) or _download_snapshot(name, revision)
     return _read_folder(folder, revision=folder.name, weights_needed=weights_needed)
@@ -226,7 +229,7 @@ def _download_snapshot(name: str, revision: str | None) -> Path:
         raise PretrainedModelError(
             f"there is no folder {name!r} here, and no such model on the hub (or it is private)",
             source=f"transformers:{name}",
-            remedy="check the name; for a private model run `hf auth login` first",
+            remedy=f"{nearest_models(name)}check the name; for a private model run `hf auth login` first",
         ) from error
     except hub.errors.HfHubHTTPError.__bases__ as error:  # the system's errors, and those of the client's library
         raise _no_network(name, error) from error
@@ -251,7 +254,8 @@ def _no_network(name: str, error: Exception) -> PretrainedModelError:
     return PretrainedModelError(
         f"{name} is not in this machine's cache and cannot be fetched from the hub ({reason})",
         source=f"transformers:{name}",
-        remedy="connect to the network (and unset HF_HUB_OFFLINE), or on a machine with a network run "
+        remedy=f"{nearest_models(name)}connect to the network (and unset HF_HUB_OFFLINE), "
+        "or on a machine with a network run "
         f"`hf download {name} --local-dir {name.rsplit('/', maxsplit=1)[-1]}`, copy that folder here (config.json, "
         f"preprocessor_config.json, model.safetensors) and use transformers:./{name.rsplit('/', maxsplit=1)[-1]}",
     )

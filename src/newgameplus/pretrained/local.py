@@ -14,7 +14,7 @@ from pathlib import Path
 from newgameplus.errors import NewGamePlusError
 from newgameplus.pretrained.card import ModelCard
 
-__all__ = ["ENVIRONMENT_VARIABLE", "is_here", "local_models"]
+__all__ = ["ENVIRONMENT_VARIABLE", "cached_models", "is_here", "local_models"]
 
 ENVIRONMENT_VARIABLE = "NGP_MODELS"
 """Names the folders of the user's own models."""
@@ -89,8 +89,8 @@ def _folders(place: Path) -> Iterable[Path]:
         return []
 
 
-def _hub() -> list[str]:
-    """Return the models of the hub's cache that have a configuration and safetensors."""
+def cached_models() -> list[str]:
+    """Return the hub's names (owner/model) of the models in its cache that have a configuration and safetensors."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:
@@ -99,5 +99,9 @@ def _hub() -> list[str]:
     for folder in sorted(Path(HF_HUB_CACHE).glob(f"{_HUB_PREFIX}*")):
         snapshots = _folders(folder / "snapshots")
         if any((one / "config.json").is_file() and any(one.glob("*.safetensors")) for one in snapshots):
-            names.append(f"{_TRANSFORMERS}:{folder.name.removeprefix(_HUB_PREFIX).replace('--', '/')}")
+            names.append(folder.name.removeprefix(_HUB_PREFIX).replace("--", "/"))
     return names
+
+
+def _hub() -> list[str]:
+    return [f"{_TRANSFORMERS}:{name}" for name in cached_models()]
