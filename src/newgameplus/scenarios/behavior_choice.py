@@ -121,7 +121,8 @@ def _refuse_seen(name: str, card: ModelCard, game: BehaviorGame) -> None:
     Raises:
         DataError: It did.
     """
-    learned = set(card.facts.get("training", {}).get("clips", ()))
+    clips = card.facts.get("training", {}).get("clips", ())
+    learned = set(clips) if isinstance(clips, list | tuple) else set()  # pretraining without labels keeps a count
     if not learned:
         return
     digests = game.at(card.shape).digests

@@ -57,8 +57,11 @@ def start() -> None:
 
 
 def _leave() -> None:
+    """Let go of both groups while the interpreter still stands: their threads must not outlive it."""
+    global _talk
     from torch import distributed
 
+    _talk = None
     if distributed.is_initialized():
         with contextlib.suppress(RuntimeError):
             distributed.destroy_process_group()
