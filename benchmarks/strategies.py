@@ -447,8 +447,8 @@ def plan(sizes: Sizes) -> list[tuple[Cell, str]]:
     """Return all units of work, the most telling first."""
     cells = [
         Cell(backbone, sizes.maps[seed % len(sizes.maps)], labels, seed)
-        for labels in sizes.labels
         for backbone in BACKBONES
+        for labels in sizes.labels
         for seed in sizes.seeds
     ]
     return [(cell, arm) for cell in cells for arm in ARMS]

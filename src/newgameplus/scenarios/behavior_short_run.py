@@ -29,8 +29,9 @@ from newgameplus.train.loop import train_classifier
 
 __all__ = ["ShortRuns", "deal_folds"]
 
-STEPS = 60
-"""Steps of a short run that the shortest training aims at (the loop makes at least four passes)."""
+STEPS = 20
+"""Steps that each fold's short run aims at (the loop makes at least four passes): with three folds of three candidates
+choosing must stay well below the cost of fine-tuning all."""
 #: With more clips than this one fold is held out, and no more than this many are trained on.
 _MANY_CLIPS = 600
 _FOLDS = 3
