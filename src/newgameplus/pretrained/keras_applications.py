@@ -6,9 +6,6 @@ import inspect
 import json
 import os
 import re
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +15,13 @@ from newgameplus import progress
 from newgameplus.errors import NewGamePlusError, PretrainedModelError
 from newgameplus.pretrained.catalog import did_you_mean
 from newgameplus.pretrained.keras_library import import_keras, quiet_keras, without_weights
+from newgameplus.pretrained.network_timeout import network_timeout
 from newgameplus.pretrained.preprocessing import Preprocessing
 
 __all__ = ["IMAGENET", "NONE", "applications", "build_application", "imagenet_labels", "preprocessing_of", "usual_size"]
 
 IMAGENET, NONE = "imagenet", "none"
 
-_TIMEOUT_SECONDS = 10.0
 _FAILED_URL = re.compile(r"URL fetch failure on (\S+?):? ")
 
 
@@ -56,7 +53,7 @@ def build_application(name: str, *, weights: str, top: bool, size: tuple[int, in
     if weights == IMAGENET:
         progress.say(f"reading the ImageNet weights of {name} (fetched into {_folder()} at first)")
     try:
-        with quiet_keras(), _timeout():
+        with quiet_keras(), network_timeout():
             return known[name](**options)
     except NewGamePlusError:
         raise
@@ -105,17 +102,6 @@ def imagenet_labels() -> tuple[str, ...]:
 
 def _folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-
-
-@contextmanager
-def _timeout() -> Iterator[None]:
-    """Give up on a network that swallows everything; Keras itself would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _explain(error: Exception, name: str, weights: str) -> PretrainedModelError:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cards", "describe", "load", "rebuild"]
 
-_TIMEOUT_SECONDS = 10.0
 _DEFAULT, _NONE = "default", "none"
 _OPTIONS = ("weights", "frames", "height", "width", "pooling", "mean", "std")
 
@@ -162,8 +161,7 @@ def _card(name: str, settings: dict[str, Any]) -> ModelCard:
 
 
 def _build(card: ModelCard, *, pretrained: bool) -> nn.Module:
-    import socket
-
+    from newgameplus.pretrained.network_timeout import network_timeout
     from newgameplus.pretrained.transformers_blueprint import explained
     from newgameplus.pretrained.vision_extras import import_vision
 
@@ -171,16 +169,13 @@ def _build(card: ModelCard, *, pretrained: bool) -> nn.Module:
     name = str(card.facts.get("network", ""))
     # Networks of fixed size take another one as an argument; the others know no such argument and need none.
     options = {"img_size": (card.shape.height, card.shape.width)} if card.facts.get("resized") else {}
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
     try:
-        if pretrained:
-            _ask_hub(timm.get_pretrained_cfg(name))
-        network: nn.Module = _create(timm, name, pretrained, options)
+        with network_timeout():
+            if pretrained:
+                _ask_hub(timm.get_pretrained_cfg(name))
+            network: nn.Module = _create(timm, name, pretrained, options)
     except Exception as error:  # no network, no such argument, a weights file that does not fit
         raise _explain(error, name, card, pretrained=pretrained) from error
-    finally:
-        socket.setdefaulttimeout(before)
     with explained("the weights cannot be used", card.name, "choose another network"):
         return network.float().eval()
 
@@ -192,9 +187,11 @@ def _ask_hub(config: Any) -> None:
         return
     import huggingface_hub
 
+    from newgameplus.pretrained.network_timeout import TIMEOUT_SECONDS
+
     files = ("model.safetensors", "pytorch_model.bin")
     if not any(isinstance(huggingface_hub.try_to_load_from_cache(hub, file), str) for file in files):
-        huggingface_hub.HfApi().model_info(hub, timeout=_TIMEOUT_SECONDS)
+        huggingface_hub.HfApi().model_info(hub, timeout=TIMEOUT_SECONDS)
 
 
 def _create(timm: Any, name: str, pretrained: bool, options: dict[str, Any]) -> Any:

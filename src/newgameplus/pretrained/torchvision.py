@@ -193,21 +193,20 @@ def _options(name: str) -> dict[str, bool]:
 
 def _fetch(weights: Any, source: str) -> dict[str, Any]:
     """Read weights from torch's cache, or fetch them; a file of torch is read without running anything in it."""
-    import socket
     from pathlib import Path
 
     import torch
 
+    from newgameplus.pretrained.network_timeout import network_timeout
     from newgameplus.pretrained.torch_file import check_finite
 
     file = str(weights.url).rpartition("/")[2]
     place = Path(torch.hub.get_dir()) / "checkpoints" / file
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10.0)
     try:
-        state = torch.hub.load_state_dict_from_url(
-            weights.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
+        with network_timeout():
+            state = torch.hub.load_state_dict_from_url(
+                weights.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
     except Exception as error:  # no network, a broken file, a refused pickle
         said = " ".join(str(error).split())[:200] or type(error).__name__
         if place.is_file():
@@ -219,8 +218,6 @@ def _fetch(weights: Any, source: str) -> dict[str, Any]:
                 "options: {weights: none} starts from random weights"
             )
         raise PretrainedModelError(message, source=source, remedy=remedy) from error
-    finally:
-        socket.setdefaulttimeout(before)
     return dict(check_finite(state, str(place)))
 
 

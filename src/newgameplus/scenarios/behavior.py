@@ -22,7 +22,7 @@ from newgameplus.scenarios.behavior_choice import choose_start
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
 from newgameplus.scenarios.behavior_sharing import share_game
 from newgameplus.scenarios.behavior_training import BehaviorTraining, TrainingPlan, plan_training
-from newgameplus.scenarios.behavior_work import BehaviorWork, parts_of
+from newgameplus.scenarios.behavior_work import BehaviorWork
 from newgameplus.shapes import InputShape, SequenceShape
 
 __all__ = ["BehaviorScenario"]
@@ -45,7 +45,7 @@ class BehaviorScenario:
         """Load what the game gives: decode, split, check for leaks."""
         shape = self.work.input_shape()
         game = self.work.game = self._same_data(shape)
-        parts = [f"{len(part)} {name}" for name, part in parts_of(game).items()]
+        parts = [f"{len(part)} {name}" for name, part in game.split.parts().items()]
         kind = "sequences" if isinstance(shape, SequenceShape) else "clips"
         progress.say(f"{kind}: {', '.join(parts)}; {len(game.labels)} classes: {', '.join(game.labels)}")
         if not len(game.split.test):
@@ -111,7 +111,7 @@ class BehaviorScenario:
         evaluation["left_out"] = [
             {"message": p.message, "source": p.source, "remedy": p.remedy} for p in game.clip_set.left_out
         ]
-        evaluation["split"] = {name: len(part) for name, part in parts_of(game).items()}
+        evaluation["split"] = {name: len(part) for name, part in game.split.parts().items()}
         predictions = {arm.name: predictions_to_dict(arm.predictions) for arm in arms}
         write_json(self.run.folder / "predictions.json", predictions)
         tested = game.examples(start.card.shape, game.split.test)

@@ -19,7 +19,7 @@ from newgameplus.scenarios.behavior_candidates import find_candidates
 from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
 from newgameplus.scenarios.behavior_training import recipe_phases
-from newgameplus.scenarios.recipe_text import plain_name, quoted
+from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
 from newgameplus.scenarios.sequence_recipe import check_sequences, init_sequences, reads_numbers
 
 __all__ = ["check_behavior", "init_behavior"]
@@ -50,7 +50,7 @@ def init_behavior(clips: str | Path, *, name: str = "", skip_bad: bool = False) 
     rarest, most = min(counts.values()), max(counts.values())
     weights = "balanced" if most > 4 * rarest else "none"
     found = "".join(
-        f"#   {_one_line(str(label))}: {count}\n" for label, count in sorted(counts.items(), key=lambda item: -item[1])
+        f"#   {one_line(str(label))}: {count}\n" for label, count in sorted(counts.items(), key=lambda item: -item[1])
     )
     name = name or Path(clips).resolve().stem.replace(" ", "-") or "run"
     return _TEMPLATE.format(
@@ -58,10 +58,6 @@ def init_behavior(clips: str | Path, *, name: str = "", skip_bad: bool = False) 
         path=quoted(str(clips)), weights=weights, skip_bad="true" if skip_bad else "false",
         why_weights=f"the rarest class has {rarest} clips, the most frequent {most}",
     )  # fmt: skip
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else repr(text)
 
 
 _TEMPLATE = """\
@@ -126,7 +122,7 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
             split = split_clips(clip_set, test_groups, recipe.data, recipe.seed)
             plan["classes"] = dict(sorted(Counter(str(clip.label) for clip in clip_set.clips).items()))
             plan["groups"] = len({clip.group for clip in clip_set.clips})
-            plan["split"] = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
+            plan["split"] = {part: len(indices) for part, indices in split.parts().items()}
         elif not problems:
             problems.append(Problem("no clip can be read", recipe.data.path, str(unusable[0])))
     except NewGamePlusError as error:

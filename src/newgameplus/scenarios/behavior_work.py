@@ -22,7 +22,7 @@ from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.shared_features import features_of
 
-__all__ = ["AT_ONCE", "BehaviorWork", "parts_of"]
+__all__ = ["AT_ONCE", "BehaviorWork"]
 
 AT_ONCE = 64
 """Clips answered at once."""
@@ -74,11 +74,11 @@ class BehaviorWork:
             path = self.run.checkpoint(f"features-{part}-{start.card.digest[:12] or start.card.family}")
             if path.is_file():
                 tensors = load_tensors(path, remedy=REDO)[0]
-                if len(tensors.get("features", ())) != len(parts_of(game)[part]):
+                if len(tensors.get("features", ())) != len(game.split.parts()[part]):
                     raise RunError("these are not the features of the clips", source=str(path), remedy=REDO)
                 self._features[key] = tensors["features"]
             else:
-                features = self.features_at(game, start, parts_of(game)[part], f"features, {part}")
+                features = self.features_at(game, start, game.split.parts()[part], f"features, {part}")
                 save_tensors(path, {"features": features})
                 self._features[key] = features
         return self._features[key]
@@ -119,8 +119,3 @@ class BehaviorWork:
             tuple(game.groups[i] for i in test),
             tuple(game.identities[i] for i in test),
         )
-
-
-def parts_of(game: BehaviorGame) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the indices of training, validation and test clips by name."""
-    return {"train": game.split.train, "validation": game.split.validation, "test": game.split.test}

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 
-__all__ = ["plain_name", "quoted"]
+__all__ = ["one_line", "plain_name", "quoted"]
+
+
+def one_line(text: str) -> str:
+    """Return a text that stays on one line of a comment, whatever is in it."""
+    return text if text.isprintable() else repr(text)
 
 
 def plain_name(text: str, default: str = "run", longest: int | None = None) -> str:

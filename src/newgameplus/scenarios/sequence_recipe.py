@@ -12,7 +12,7 @@ from newgameplus.pretrained.catalog import describe_pretrained
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.behavior_candidates import AUTO, find_candidates
 from newgameplus.scenarios.behavior_costs import plan_costs
-from newgameplus.scenarios.recipe_text import plain_name, quoted
+from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
 from newgameplus.scenarios.sequence_data import SequenceGame, load_sequence_game, pretrained_for
 
 __all__ = ["check_sequences", "init_sequences", "reads_numbers"]
@@ -42,19 +42,15 @@ def init_sequences(path: str | Path, *, name: str = "", skip_bad: bool = False) 
     lengths = sorted(len(values) for values in sequences.values)
     usual = lengths[len(lengths) // 2]
     told = ", ".join(sequences.channels[:_TOLD_CHANNELS]) + (" ..." if len(sequences.channels) > _TOLD_CHANNELS else "")
-    found = "".join(f"#   {_one_line(label)}: {count}\n" for label, count in counts.most_common())
+    found = "".join(f"#   {one_line(label)}: {count}\n" for label, count in counts.most_common())
     name = name or Path(path).resolve().stem.replace(" ", "-") or "run"
     return _TEMPLATE.format(
         sequences=len(clips), classes=len(counts), groups=len({clip.group for clip in clips}), found=found,
-        channels=_one_line(told), count=len(sequences.channels), shortest=lengths[0], usual=usual, longest=lengths[-1],
+        channels=one_line(told), count=len(sequences.channels), shortest=lengths[0], usual=usual, longest=lengths[-1],
         name=plain_name(name), path=quoted(str(path)), skip_bad="true" if skip_bad else "false",
         steps=min(_MOST_STEPS, max(8, 4 * -(-usual // 4))), weights="balanced" if most > 4 * rarest else "none",
         why_weights=f"the rarest class has {rarest} sequences, the most frequent {most}",
     )  # fmt: skip
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else repr(text)
 
 
 _TEMPLATE = """\
