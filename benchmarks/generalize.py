@@ -1,6 +1,6 @@
 """Maps never seen: pretrained on k = 1, 2, 4, 8 maps, with and without augmentations suited to games.
 
-    python benchmarks/generalize.py [--quick] [--out results-generalize] [--steps 150] [--seeds 2]
+    python benchmarks/generalize.py [--quick] [--out results-generalize] [--steps 600] [--seeds 3]
 
 A small clip network learns which action was held (inverse dynamics, labels from the engine) on k maps of Doom: the same
 number of clips and steps for every k. With *games*, clips are also varied in palette, HUD, resolution and frame rate
@@ -58,8 +58,9 @@ UNSEEN = ("freedoom2:MAP02", "freedoom2:MAP05", "freedoom2:MAP07")
 BEHIND = ("freedoom2:MAP02", "freedoom2:MAP07")
 VALIDATION = ("freedoom2:MAP11", "freedoom2:MAP20", "freedoom1:E2M4")
 GAME_NAMES = ("palette", "hud", "resolution", "frame-rate")
-EPISODES, HELD_OUT, VALIDATION_EPISODES, UNSEEN_EPISODES = 8, 2, 6, 12
-CLIPS, LABELLED, FINE_TUNE_STEPS = 160, 100, 40
+HELD_OUT, VALIDATION_EPISODES, UNSEEN_EPISODES = 6, 6, 12
+CLIPS, LABELLED, FINE_TUNE_STEPS = 1200, 100, 40
+CLIPS_OF_AN_EPISODE = 15  # fewer than most have
 FIRST_HELD_OUT = 500
 
 
@@ -114,9 +115,9 @@ class Bench:
     def learned(self, count: int, seed: int) -> Stream:
         """Return what a network on ``count`` maps learns from: the same number of clips for every count."""
         each = -(-CLIPS // count)
+        episodes = self.episodes(each // CLIPS_OF_AN_EPISODE)
         streams = []
         for name in self.maps(count, seed):
-            episodes = self.episodes(EPISODES if count == 1 else EPISODES // 2)
             stream = doom_stream(name, episodes, self.out / "recordings", first=0)
             kept = np.random.default_rng([seed, count]).permutation(len(stream.holds))[:each]
             streams.append(Stream(stream.frames, stream.holds[np.sort(kept)]))
@@ -288,8 +289,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two counts, one seed, few steps: does it run?")
     parser.add_argument("--out", type=Path, default=Path("results-generalize"))
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     quick = arguments.quick

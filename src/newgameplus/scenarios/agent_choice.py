@@ -1,18 +1,20 @@
 """Step 1 of the agent scenario: choose a policy by what it does before any training.
 
-Every candidate plays some episodes of the game, and says how often its likeliest action is the demonstrator's in
-demonstrations kept apart. The mean of its two ranks decides; random weights (``fresh``) are what all are held against.
+Every candidate plays a few episodes of the game, and says how often its likeliest action is the demonstrator's in
+demonstrations kept apart. The best few of them play more, and the mean of their two ranks decides. Random weights
+(``fresh``) are what all are held against: if they are a candidate, they always play as much as the best.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from newgameplus import progress
-from newgameplus.choose import Candidate, Choice, Cost, ShortRun, combine
+from newgameplus.choose import Candidate, Choice, Cost, ShortRun, combine, rank_by, shortlist
 from newgameplus.errors import NewGamePlusError, PretrainedModelError, Problem, raise_problems
 from newgameplus.evaluate.returns import mean_interval
 from newgameplus.pretrained.licences import caution, use_problem
@@ -28,13 +30,15 @@ __all__ = ["AUTO", "choose_agent", "choose_agent_start", "start_of"]
 
 AUTO = "auto"
 MEASURE = "return"
+_TOP = 3
 _EPISODES = 20
-_FEWEST_PLAYED = 4
+_FIRST_EPISODES = 4
 _COPIES = 16
 _OWN_SEEDS = 500_000  # episodes that neither training nor evaluation begins with
 _BYTES_A_WEIGHT = 16
 _FEW_EPISODES = 10
 _SCORES: Mapping[str, float] = {"return": 1.0, "agreement": 1.0}
+_ESTIMATES: Mapping[str, float] = {"prior": 1.0} | _SCORES  # a few episodes often end alike
 
 
 def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
@@ -42,33 +46,48 @@ def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": name})})
 
 
-def choose_agent(recipe: AgentRecipe, *, top: int = 0, short_run: bool = True) -> Choice:  # noqa: ARG001
+def choose_agent(recipe: AgentRecipe, *, top: int = _TOP, short_run: bool = True) -> Choice:
     """Rank the policies that a recipe may start from; nothing is kept.
 
     Args:
         recipe: The recipe.
-        top: Not read: every policy plays.
-        short_run: Whether they play; demonstrations alone decide otherwise, if there are any.
+        top: How many of the best play all the episodes.
+        short_run: Whether any do; demonstrations and the first few episodes decide otherwise.
 
     Raises:
         NewGamePlusError: The game, its demonstrations or a policy that was named cannot be used.
     """
-    game = load_agent_game(recipe)
-    quick = not short_run and game.held_out is not None
-    return choose_agent_start(recipe, game, _FEWEST_PLAYED if quick else _EPISODES)
+    return choose_agent_start(recipe, load_agent_game(recipe), _EPISODES if short_run else 0, top)
 
 
-def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EPISODES) -> Choice:
+def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EPISODES, top: int = _TOP) -> Choice:
     """Rank the policies that a recipe may start from.
 
     Args:
         recipe: The recipe; ``model.start`` names one or several, or is ``auto``: random weights, all bundled policies
             and those of earlier runs in the recipe's ``runs``.
         game: The game, and demonstrations if there are any.
-        episodes: How many each plays.
+        episodes: How many the best few play; 0 lets the first few that each plays decide.
+        top: How many of the best play them; random weights play them too and do not count.
 
     Raises:
         PretrainedModelError: A policy that was named cannot be used; one of other spaces tells the surgery that mends.
+    """
+    candidates, left_out = _measure_all(recipe, game)
+    if episodes:
+        others = [one for one in candidates if one.name != FRESH]
+        best = {FRESH, *(one.name for one in shortlist(others, top, _ESTIMATES))}
+        candidates = [
+            _played_on(recipe, game, one, episodes) if one.name in best else one for one in candidates
+        ]  # fmt: skip
+    return _decide(candidates, game, left_out)
+
+
+def _measure_all(recipe: AgentRecipe, game: AgentGame) -> tuple[list[Candidate], tuple[Mapping[str, str], ...]]:
+    """Return the candidates that can be used, and those that are left out.
+
+    Raises:
+        PretrainedModelError: None can be used, or one that was named cannot.
     """
     named = list(dict.fromkeys(recipe.model.candidates))
     found = [FRESH, *_local(recipe)] if AUTO in named else []
@@ -77,7 +96,7 @@ def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EP
     left_out: list[Mapping[str, str]] = []
     for name in dict.fromkeys([*(name for name in named if name != AUTO), *found]):
         try:
-            candidates.append(_measure(recipe, game, name, episodes))
+            candidates.append(_measure(recipe, game, name))
         except NewGamePlusError as error:
             several = len(named) > 1 or AUTO in named
             if name in named and not (several and hasattr(error.__cause__, "shape")):
@@ -89,7 +108,7 @@ def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EP
     if not candidates:
         why = [Problem(one["message"], one["name"], one["remedy"]) for one in left_out]
         raise_problems(why, PretrainedModelError, "none of these policies fits the game")
-    return _decide(candidates, game, episodes, tuple(left_out))
+    return candidates, tuple(left_out)
 
 
 def _local(recipe: AgentRecipe) -> list[str]:
@@ -110,8 +129,8 @@ def _is_policy(folder: Path) -> bool:
         return False
 
 
-def _measure(recipe: AgentRecipe, game: AgentGame, name: str, episodes: int) -> Candidate:
-    """Let one policy play and answer.
+def _measure(recipe: AgentRecipe, game: AgentGame, name: str) -> Candidate:
+    """Let one policy play a few episodes, and answer.
 
     Raises:
         NewGamePlusError: It cannot be loaded, does not fit the game, or its licence forbids the use.
@@ -120,27 +139,33 @@ def _measure(recipe: AgentRecipe, game: AgentGame, name: str, episodes: int) -> 
     policy = load_start(start_of(recipe, name), game)
     license_ = "" if is_fresh(policy) else str(policy.facts.get("license") or "unknown")
     _check(recipe, name, license_)
-    scores: dict[str, float] = {}
+    scores = {"prior": _prior(policy, game)}
     if game.held_out is not None and (some := [one for one in game.held_out.episodes if len(one)]):
         matches, steps = agreement(policy.network, some)
         scores["agreement"] = float(matches.sum() / steps.sum())
-    playing = time.monotonic()
+    run, cost = _play(recipe, game, policy, name, _FIRST_EPISODES)
+    scores["return"] = run.value
+    seconds = round(time.monotonic() - began, 3)
+    return Candidate(name, policy.parameters, scores, seconds, license_ or "none needed", _why(policy, game), cost)
+
+
+def _played_on(recipe: AgentRecipe, game: AgentGame, candidate: Candidate, episodes: int) -> Candidate:
+    """Let one of the best play all the episodes; their return stands in place of that of the first few."""
+    policy = load_start(start_of(recipe, candidate.name), game)
+    run, cost = _play(recipe, game, policy, candidate.name, episodes)
+    return replace(candidate, scores={**candidate.scores, "return": run.value}, cost=cost, short_run=run)
+
+
+def _play(recipe: AgentRecipe, game: AgentGame, policy: Policy, name: str, episodes: int) -> tuple[ShortRun, Cost]:
+    began = time.monotonic()
     with game.open(count=min(episodes, _COPIES)) as environments:
         seed = recipe.seed + _OWN_SEEDS
         played = play_episodes(policy, environments, episodes, seed, title=f"playing, {name}")
-    seconds = time.monotonic() - playing
+    seconds = time.monotonic() - began
     each = seconds / max(1, int(played.lengths.sum()))
     found = mean_interval(played.totals, seed=recipe.seed)
-    return Candidate(
-        name,
-        policy.parameters,
-        {"return": float(found.value), **scores},
-        round(time.monotonic() - began, 3),
-        license_ or "none needed",
-        _why(policy, game),
-        Cost(each, each * recipe.train.steps, policy.parameters * _BYTES_A_WEIGHT),
-        ShortRun(float(found.value), float(found.low), float(found.high), 0, round(seconds, 3), MEASURE),
-    )
+    run = ShortRun(float(found.value), float(found.low), float(found.high), 0, round(seconds, 3), MEASURE)
+    return run, Cost(each, each * recipe.train.steps, policy.parameters * _BYTES_A_WEIGHT)
 
 
 def _check(recipe: AgentRecipe, name: str, license_: str) -> None:
@@ -153,6 +178,11 @@ def _check(recipe: AgentRecipe, name: str, license_: str) -> None:
         progress.say(f"note: {name}: {told}")
 
 
+def _prior(policy: Policy, game: AgentGame) -> float:
+    """Return what is expected before anything is measured: made for this game, for another, or for none."""
+    return 0.0 if is_fresh(policy) else 2.0 if policy.environment == game.settings.id else 1.0
+
+
 def _why(policy: Policy, game: AgentGame) -> str:
     if is_fresh(policy):
         return "random weights know no game"
@@ -160,24 +190,18 @@ def _why(policy: Policy, game: AgentGame) -> str:
     return "it was made for this game" if same else f"it was made for {policy.environment or 'an unknown game'}"
 
 
-def _decide(
-    candidates: list[Candidate], game: AgentGame, episodes: int, left_out: tuple[Mapping[str, str], ...]
-) -> Choice:
-    ranked = combine(candidates, _SCORES)
+def _decide(candidates: Sequence[Candidate], game: AgentGame, left_out: tuple[Mapping[str, str], ...]) -> Choice:
+    tried = combine([one for one in candidates if one.short_run is not None], _SCORES)
+    rest = [one for one in candidates if one.short_run is None]
+    ranked = (*tried, *combine(rest, _ESTIMATES if tried else _SCORES))
     best = ranked[0]
     reason = f"{best.name}: {_told(best)} before training"
     if len(ranked) > 1:
         reason += f", against {_told(ranked[1])} of {ranked[1].name}"
-    reason += f" (estimates from {episodes} episodes{'' if 'agreement' in best.scores else ', no demonstrations'})"
-    prior = sorted(candidates, key=lambda one: _expected(one, game))
-    return Choice(best.name, ranked, reason, tuple(one.name for one in prior), _advice(ranked, game), left_out)
-
-
-def _expected(candidate: Candidate, game: AgentGame) -> tuple[int, str]:
-    """Order candidates by what is expected before anything is measured: made for this game, for another, for none."""
-    if candidate.name == FRESH:
-        return 2, candidate.name
-    return (0 if candidate.why_prior.endswith(("this game", game.settings.id)) else 1), candidate.name
+    played = _EPISODES if tried else _FIRST_EPISODES
+    reason += f" (estimates from {played} episodes{'' if 'agreement' in best.scores else ', no demonstrations'})"
+    prior = tuple(one.name for one in rank_by(candidates, "prior"))
+    return Choice(best.name, ranked, reason, prior, _advice(ranked, game), left_out)
 
 
 def _told(candidate: Candidate) -> str:
