@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,17 +66,28 @@ class LevelBook:
         sizes = np.array([e.scan.shape[0] if e.weight is None else e.weight for e in self.examples], np.float64)
         self._shares = sizes / sizes.sum()
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[Window]:
-        """Draw windows: levels by their columns, places and hidden measures at random."""
-        picks = rng.choice(len(self.examples), size=count, p=self._shares)
-        return [self._window(self.examples[pick], rng) for pick in picks]
+    def draw(self, rng: np.random.Generator, count: int, part: Collection[int] | None = None) -> list[Window]:
+        """Draw windows: levels by their columns, places and hidden measures at random.
 
-    def _window(self, example: LevelExample, rng: np.random.Generator) -> Window:
+        Args:
+            rng: What to draw from; it goes on alike whatever part is wanted.
+            count: How many to draw.
+            part: Which of them to return; None for all.
+        """
+        picks = rng.choice(len(self.examples), size=count, p=self._shares)
+        drawn = [(self.examples[pick], *self._place(self.examples[pick], rng)) for pick in picks]
+        return [self._window(*each) for place, each in enumerate(drawn) if part is None or place in part]
+
+    def _place(self, example: LevelExample, rng: np.random.Generator) -> tuple[int, int, npt.NDArray[np.bool_]]:
+        """Draw first column, number of columns, and which measures are hidden."""
         columns, rows = example.scan.shape
         span = max(1, min(columns, self.context // rows))
         # Starts beyond the edges let first and last columns be seen as often as the others.
         start = int(np.clip(rng.integers(-span // 2, columns - span // 2 + 1), 0, columns - span))
         hidden = rng.random(len(self.measures)) < (1.0 if rng.random() < self.hide / 2 else self.hide)
+        return start, span, hidden
+
+    def _window(self, example: LevelExample, start: int, span: int, hidden: npt.NDArray[np.bool_]) -> Window:
         values = {
             name: example.values[name]
             for name, hide in zip(self.measures, hidden, strict=True)
@@ -95,10 +106,10 @@ class LevelBook:
         counted = np.arange(len(targets)) >= (count_from - start) * rows
         return Window(tokens, targets, counted, example.allowed)
 
-    def whole(self) -> list[list[Window]]:
-        """Return windows that cover each level once, each tile with at least half a context before it."""
+    def whole(self, part: slice = slice(None)) -> list[list[Window]]:
+        """Return windows that cover each level of a part once, each tile with at least half a context before it."""
         covering = []
-        for example in self.examples:
+        for example in self.examples[part]:
             columns, rows = example.scan.shape
             span = max(1, min(columns, self.context // rows))
             hop = max(1, span // 2)

@@ -153,7 +153,20 @@ class Team:
         share = (weight / sums[1]).to(loss.dtype) * (self.count if self.sharded else 1)  # shards take the mean
         return (loss * share if self._takes_part else loss.nan_to_num() * 0.0), float(sums[0] / sums[1])
 
-    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def mean_of(self, total: Tensor, count: int) -> tuple[Tensor, float, int]:
+        """Return this part's share of the mean loss of the whole batch, and sum and count of the whole batch.
+
+        Args:
+            total: Sum of the losses of this process's part.
+            count: What they are of: clips, tiles.
+        """
+        if self.count == 1:
+            return total / count, total.item(), count
+        sums = torch.stack([total.detach().double(), total.new_tensor(float(count), dtype=torch.float64)])
+        add_up(sums)
+        return total / float(sums[1]), float(sums[0]), int(sums[1])
+
+    def add_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add the gradients of all processes up, in place."""
         if self.count == 1 or self.sharded:
             return

@@ -1,4 +1,7 @@
-"""The loop for tile models: steps over windows of levels, exact to resume, with checks on validation levels."""
+"""The loop for tile models: steps over windows of levels, exact to resume, with checks on validation levels.
+
+Several processes share it (see :mod:`newgameplus.train.team`): all draw the same windows, each learns from its part.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,11 @@ from newgameplus.train.device import make_accelerator, threads_for, using_thread
 from newgameplus.train.levels import LevelBook, collate
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.optimizers import WeightAverage, rate_factor
+from newgameplus.train.processes import gather, is_main
 from newgameplus.train.pull import Pull
+from newgameplus.train.sharing import shared
 from newgameplus.train.state import TrainingState
+from newgameplus.train.team import Team, part_of
 
 __all__ = ["TileTraining", "level_bits", "train_tiles"]
 
@@ -76,7 +82,16 @@ def train_tiles(
     Raises:
         DivergedError: A loss is not a finite number.
         StorageError: The checkpoint cannot be written.
+        TrainingError: There are more processes than windows in a batch.
     """
+    return _train_tiles(network, training, training.checkpoint, on_check)
+
+
+@shared(alone=("on_check",), files=("checkpoint",))
+def _train_tiles(
+    network: nn.Module, training: TileTraining, checkpoint: Path, on_check: Callable[[Rows], None] | None
+) -> TrainingResult:
+    training = replace(training, checkpoint=checkpoint)
     with using_threads(threads_for(network, training.settings)):
         return _Loop(network, training, on_check).run()
 
@@ -101,19 +116,23 @@ def window_loss(
     return total, int(counted.sum())
 
 
+@shared()
 @torch.no_grad()
 def level_bits(network: nn.Module, book: LevelBook) -> npt.NDArray[np.float64]:
-    """Return float64 [levels, 2]: bits that the network needs for each level's tiles, nothing asked, and its tiles."""
+    """Return float64 [levels, 2]: bits that the network needs for each level's tiles, nothing asked, and its tiles.
+
+    Several processes look at a part of the levels each; the answer is the same in all, and that of one.
+    """
     network.eval()
     answers = []
     device = next(network.parameters()).device
-    for windows in book.whole():
+    for windows in book.whole(part_of(len(book.examples))):
         bits, count = 0.0, 0
         for start in range(0, len(windows), _AT_ONCE):
             total, tiles = window_loss(network, collate(windows[start : start + _AT_ONCE], device), None)
             bits, count = bits + float(total) / math.log(2), count + tiles
         answers.append((bits, count))
-    return np.array(answers, np.float64).reshape(-1, 2)
+    return np.concatenate(gather(np.array(answers, np.float64).reshape(-1, 2)))
 
 
 class _Loop:
@@ -124,6 +143,7 @@ class _Loop:
         self.device: torch.device = self.accelerator.device
         self.network, self.training, self.on_check = network.to(self.device), training, on_check
         self.settings = training.settings
+        self.team = Team(self.settings.batch_size)
         steps = self.settings.steps
         self.steps = [max(1, round(steps * phase.share)) for phase in training.phases]
         self.seeds = (training.seed, zlib.crc32(training.arm.encode()))
@@ -203,29 +223,31 @@ class _Loop:
         position, settings = self.position, self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = peak * group["rate"] * rate_factor(position.batch, steps, settings)
-        rng = np.random.default_rng((*self.seeds, position.step))
-        windows = self.training.train.draw(rng, settings.batch_size)
+        seeds = (*self.seeds, position.step)
+        rng = np.random.default_rng(seeds)
+        part, _ = self.team.part(np.arange(settings.batch_size), rng, seeds)
+        windows = self.training.train.draw(rng, settings.batch_size, part)
         own = None
         if self.training.hide_own:
-            shown = rng.random(len(windows)) >= self.training.hide_own
+            shown = rng.random(settings.batch_size)[part] >= self.training.hide_own
             own = torch.from_numpy(shown.astype(np.float32)).to(self.device)
         self.network.train()
         with self.accelerator.autocast():
             batch = collate(windows, self.device)
-            total, tiles = window_loss(self.network, batch, own, settings.label_smoothing)
-        loss = total / tiles
-        if not math.isfinite(loss.item()):
+            loss, total, tiles = self.team.mean_of(*window_loss(self.network, batch, own, settings.label_smoothing))
+        if not math.isfinite(total):
             remedy = "lower train.learning_rate, or start from a checkpoint of an earlier run"
-            message = f"the loss is {loss.item()} at step {position.step}"
+            message = f"the loss is {total / tiles} at step {position.step}"
             raise DivergedError(message, source="train.learning_rate", remedy=remedy)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss if self.pull is None else loss + self.pull.loss()).backward()  # type: ignore[no-untyped-call]
+        (loss if self.pull is None else loss + self.pull.loss() / self.team.count).backward()  # type: ignore[no-untyped-call]
+        self.team.add_gradients(moving)
         if settings.gradient_clip is not None:
             nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
         self.optimizer.step()
         if self.state.average is not None:
             self.state.average.update(self.network)
-        position.loss_sum += total.item()
+        position.loss_sum += total
         position.loss_count += tiles
         position.step, position.batch = position.step + 1, position.batch + 1
 
@@ -235,6 +257,7 @@ class _Loop:
 
     def _check(self, phase: TilePhase, *, keep_only: bool = False) -> None:
         """Look at the validation levels and keep the best weights; then save and tell, unless it is to keep only."""
+        self.team.level(self.network)
         position, validation = self.position, self.training.validation
         row: dict[str, Any] = {"arm": self.training.arm, "phase": phase.name, "step": position.step}
         if not keep_only:
@@ -282,4 +305,5 @@ class _Loop:
     def _save(self) -> None:
         self.state.worked()
         self.saved_at = time.monotonic()
-        self.state.save(self.training.checkpoint)
+        if is_main():
+            self.state.save(self.training.checkpoint)
