@@ -21,6 +21,8 @@ def choice_text(choice: _Row, scenario: str) -> str:
     """
     rows = _scene_rows(choice) if scenario == "scene" else _agent_rows(choice)
     lines = _table(rows)
+    if scenario == "agent" and any(one["short_run"] is None for one in choice["candidates"]):
+        lines += ["", *_wrapped("a return without an interval is that of the first few episodes alone")]
     expected = choice["by_prior"][:3]
     if len(choice["candidates"]) > 1 and expected:
         lines += ["", *_wrapped(f"expected before measuring (the baseline): {', '.join(expected)}")]
@@ -60,8 +62,8 @@ def _agent_rows(choice: _Row) -> list[list[str]]:
         rows.append(
             [
                 one["name"],
-                f"{run['value']:.3g}",
-                f"{run['low']:.3g}..{run['high']:.3g}",
+                f"{one['scores']['return']:.3g}",
+                f"{run['low']:.3g}..{run['high']:.3g}" if run else "-",
                 "-" if agreed is None else f"{agreed:.0%}",
                 _count(one["parameters"]),
                 f"{cost['latency_seconds'] * 1000:.2f} ms",

@@ -23,7 +23,7 @@ def choose(
         list[str] | None,
         typer.Option("--candidates", help="A model to choose from, instead of the recipe's; may be repeated."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many of the best get a short fine-tuning.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best are tried for longer.")] = 3,
     no_short_run: Annotated[bool, typer.Option("--no-short-run", help="Let estimates alone decide.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write; default choose.json beside the recipe.")] = None,
     as_json: _Json = False,

@@ -359,7 +359,7 @@ def choose(
     Args:
         recipe: A recipe, or the path of one.
         candidates: Names to choose from, instead of the recipe's ``model.start``.
-        top: How many of the best get a short fine-tuning.
+        top: How many of the best get a short fine-tuning; policies play all the episodes instead.
         short_run: Whether any do; estimates alone decide otherwise.
         out: File to write; by default a new ``choose.json`` beside the recipe, and none for a recipe that is no file.
 

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from newgameplus.cli_choice_text import choice_text
 from newgameplus.errors import PretrainedModelError
+from newgameplus.pretrained.policy import Policy, save_policy
 from newgameplus.recipe import AgentRecipe, load_recipe
 from newgameplus.scenarios import agent_choice
 from newgameplus.scenarios.agent_data import load_agent_game
+from newgameplus.scenarios.agent_start import load_start
 from newgameplus.verbs import check, record_env
 
 GAME = "MiniGrid-DoorKey-6x6-v0"
@@ -51,6 +54,29 @@ def test_a_policy_of_the_game_beats_random_weights(demonstrations: Path, tmp_pat
     text = choice_text(json.loads(json.dumps(choice.as_dict())), "agent")
     assert max(map(len, text.splitlines())) <= 80
     assert "agreement" in text
+
+
+def test_only_the_best_few_play_all_episodes_and_random_weights_with_them(tmp_path: Path) -> None:
+    names = ["fresh", "bundled:minigrid", *(f"run:{tmp_path / name}" for name in ("one", "two"))]
+    environment = {"id": GAME, "time_limit": 60} | SEEN
+    recipe = make_recipe(tmp_path, model={"start": names}, environment=environment)
+    game = load_agent_game(recipe)
+    for name in ("one", "two"):  # made for another game, and without a notion of what to do
+        weak = load_start(agent_choice.start_of(recipe, "bundled:minigrid"), game)
+        with torch.no_grad():
+            weak.network.actor_head.weight.zero_()
+        save_policy(tmp_path / name / "model", Policy(name, weak.network, "MiniGrid-Empty-5x5-v0"))
+    choice = agent_choice.choose_agent_start(recipe, game, episodes=5, top=1)
+    played = [one.name for one in choice.candidates if one.short_run is not None]
+    assert sorted(played) == ["bundled:minigrid", "fresh"]
+    assert choice.name == "bundled:minigrid"
+    assert "5 episodes" in choice.reason
+    assert all("return" in one.scores for one in choice.candidates)
+    text = choice_text(json.loads(json.dumps(choice.as_dict())), "agent")
+    assert "first few episodes" in text
+    estimated = agent_choice.choose_agent_start(recipe, game, episodes=0)
+    assert [one.short_run for one in estimated.candidates] == [None] * 4
+    assert "4 episodes" in estimated.reason
 
 
 def test_spaces_that_do_not_fit_are_listed_with_the_surgery_that_mends(tmp_path: Path) -> None:

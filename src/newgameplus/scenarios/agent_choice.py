@@ -38,7 +38,7 @@ _OWN_SEEDS = 500_000  # episodes that neither training nor evaluation begins wit
 _BYTES_A_WEIGHT = 16
 _FEW_EPISODES = 10
 _SCORES: Mapping[str, float] = {"return": 1.0, "agreement": 1.0}
-_ESTIMATES: Mapping[str, float] = {"prior": 1.0} | _SCORES  # a few episodes often end alike
+_ESTIMATES: Mapping[str, float] = {"prior": 1.0, **_SCORES}  # a few episodes often end alike
 
 
 def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
@@ -77,10 +77,8 @@ def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EP
     if episodes:
         others = [one for one in candidates if one.name != FRESH]
         best = {FRESH, *(one.name for one in shortlist(others, top, _ESTIMATES))}
-        candidates = [
-            _played_on(recipe, game, one, episodes) if one.name in best else one for one in candidates
-        ]  # fmt: skip
-    return _decide(candidates, game, left_out)
+        candidates = [_played_on(recipe, game, one, episodes) if one.name in best else one for one in candidates]
+    return _decide(candidates, game, episodes or _FIRST_EPISODES, left_out)
 
 
 def _measure_all(recipe: AgentRecipe, game: AgentGame) -> tuple[list[Candidate], tuple[Mapping[str, str], ...]]:
@@ -190,7 +188,9 @@ def _why(policy: Policy, game: AgentGame) -> str:
     return "it was made for this game" if same else f"it was made for {policy.environment or 'an unknown game'}"
 
 
-def _decide(candidates: Sequence[Candidate], game: AgentGame, left_out: tuple[Mapping[str, str], ...]) -> Choice:
+def _decide(
+    candidates: Sequence[Candidate], game: AgentGame, episodes: int, left_out: tuple[Mapping[str, str], ...]
+) -> Choice:
     tried = combine([one for one in candidates if one.short_run is not None], _SCORES)
     rest = [one for one in candidates if one.short_run is None]
     ranked = (*tried, *combine(rest, _ESTIMATES if tried else _SCORES))
@@ -198,8 +198,7 @@ def _decide(candidates: Sequence[Candidate], game: AgentGame, left_out: tuple[Ma
     reason = f"{best.name}: {_told(best)} before training"
     if len(ranked) > 1:
         reason += f", against {_told(ranked[1])} of {ranked[1].name}"
-    played = _EPISODES if tried else _FIRST_EPISODES
-    reason += f" (estimates from {played} episodes{'' if 'agreement' in best.scores else ', no demonstrations'})"
+    reason += f" (estimates from {episodes} episodes{'' if 'agreement' in best.scores else ', no demonstrations'})"
     prior = tuple(one.name for one in rank_by(candidates, "prior"))
     return Choice(best.name, ranked, reason, prior, _advice(ranked, game), left_out)
 
