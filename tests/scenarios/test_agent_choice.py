@@ -92,6 +92,36 @@ def test_spaces_that_do_not_fit_are_listed_with_the_surgery_that_mends(tmp_path:
         agent_choice.choose_agent_start(named, game, episodes=1)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_policy_of_stable_baselines3_is_a_candidate_and_said_to_be_of_an_unknown_game(tmp_path: Path) -> None:
+    sb3 = pytest.importorskip("stable_baselines3")
+    gymnasium = pytest.importorskip("gymnasium")
+    model = sb3.PPO("MlpPolicy", gymnasium.make("CartPole-v1"), n_steps=256, batch_size=64, seed=0, device="cpu")
+    model.learn(2048)
+    model.save(tmp_path / "old.zip")
+    text = (
+        "scenario: agent\nenvironment: {id: CartPole-v1}\nmodel: {start: [fresh, 'sb3:old.zip', 'bundled:minigrid']}\n"
+    )
+    (tmp_path / "recipe.yaml").write_text(text)
+    record_env("CartPole-v1", tmp_path / "played", policy=f"sb3:{tmp_path / 'old.zip'}", episodes=3)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert isinstance(recipe, AgentRecipe)
+    data = recipe.data.model_copy(update={"path": str(tmp_path / "played")})
+    recipe = recipe.model_copy(update={"data": data})
+    name = f"sb3:{tmp_path / 'old.zip'}"
+    choice = agent_choice.choose_agent_start(recipe, load_agent_game(recipe))
+    assert choice.name == name
+    best, fresh = choice.candidates
+    assert best.scores["return"] > fresh.scores["return"]
+    assert set(best.scores) == {"prior", "return", "agreement"}
+    assert (best.license, fresh.license) == ("unknown", "none needed")
+    assert "its source does not say" in best.why_prior
+    assert [one["name"] for one in choice.left_out] == ["bundled:minigrid"]
+    lost = agent_choice.start_of(recipe, ["fresh", f"sb3:{tmp_path / 'lost.zip'}"])
+    with pytest.raises(PretrainedModelError, match=r"lost\.zip"):
+        agent_choice.choose_agent_start(lost, load_agent_game(lost))
+
+
 def test_several_starts_are_paths_of_the_recipe_and_are_checked(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     text = "scenario: agent\nenvironment: {id: CartPole-v1}\nmodel: {start: ['run:old', fresh]}\n"

@@ -34,6 +34,7 @@ _TOP = 3
 _EPISODES = 20
 _FIRST_EPISODES = 4
 _COPIES = 16
+_SAY_THEIR_GAME = ("bundled:", "run:")  # archives of other libraries do not
 _OWN_SEEDS = 500_000  # episodes that neither training nor evaluation begins with
 _BYTES_A_WEIGHT = 16
 _FEW_EPISODES = 10
@@ -178,14 +179,21 @@ def _check(recipe: AgentRecipe, name: str, license_: str) -> None:
 
 def _prior(policy: Policy, game: AgentGame) -> float:
     """Return what is expected before anything is measured: made for this game, for another, or for none."""
-    return 0.0 if is_fresh(policy) else 2.0 if policy.environment == game.settings.id else 1.0
+    return 0.0 if is_fresh(policy) else 2.0 if _made_for(policy) == game.settings.id else 1.0
+
+
+def _made_for(policy: Policy) -> str:
+    """Return the game that a policy was made for, as far as its source says; empty if it does not."""
+    return policy.environment if policy.name.startswith(_SAY_THEIR_GAME) else ""
 
 
 def _why(policy: Policy, game: AgentGame) -> str:
     if is_fresh(policy):
         return "random weights know no game"
-    same = policy.environment == game.settings.id
-    return "it was made for this game" if same else f"it was made for {policy.environment or 'an unknown game'}"
+    made_for = _made_for(policy)
+    if not made_for:
+        return "it was made for these spaces; which game, its source does not say"
+    return "it was made for this game" if made_for == game.settings.id else f"it was made for {made_for}"
 
 
 def _decide(
