@@ -102,7 +102,15 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     left_out += f"  left out   ... and {more:,} more (all with --json)\n" if more > 0 else ""
     plans = {"scene": _scene_plan, "agent": _agent_plan}
     told = plans.get(str(plan.get("scenario")), _behavior_plan)(plan)
-    return f"no problems found{' in the rest' if left_out else ''}\n{left_out}{told}"
+    shared = _processes(plan)
+    return f"no problems found{' in the rest' if left_out else ''}\n{left_out}{told}{shared}"
+
+
+def _processes(plan: Mapping[str, Any]) -> str:
+    from newgameplus.evaluate.tables import wrap
+
+    lines = wrap(f"  processes  {plan['processes']}", " " * 13) if "processes" in plan else []
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _behavior_plan(plan: Mapping[str, Any]) -> str:

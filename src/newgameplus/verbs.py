@@ -126,17 +126,24 @@ def check(recipe: AnyRecipe | str | Path, *, skip_bad: bool = False) -> dict[str
         skip_bad: Leave out what cannot be read, whatever the recipe says.
 
     Returns:
-        The plan: scenario, what was found, split, steps, and estimated seconds and bytes.
+        The plan: scenario, what was found, split, steps, and estimated seconds and bytes; where several processes were
+        started, how they will share the work.
 
     Raises:
         NewGamePlusError: With every problem found.
     """
     from newgameplus.finetune import read_recipe
+    from newgameplus.launched import process_count
 
     read = read_recipe(recipe, skip_bad=skip_bad)
     from newgameplus.scenarios import SCENARIOS
 
     problems, plan = SCENARIOS[read.scenario].part("check")(read)
+    if process_count() > 1:
+        from newgameplus.scenarios.together import sharing_plan, sharing_problems
+
+        problems = [*sharing_problems(read), *problems]
+        plan["processes"] = sharing_plan(read)
     raise_problems(problems, NewGamePlusError, f"{len(problems)} problems stand in the way of this fit")
     found: dict[str, Any] = {"scenario": read.scenario} | plan
     return found

@@ -48,6 +48,7 @@ class Job:
         choose: Function of a recipe, ``top`` and ``short_run`` that ranks what it may start from and returns a
             :class:`newgameplus.choose.Choice`.
         follow: Function of a recipe that joins in with the main process where several were started; empty: one only.
+        shards: Whether weights can be spread over processes (FSDP), too.
     """
 
     data: str
@@ -58,6 +59,7 @@ class Job:
     pretrain: str
     choose: str = ""
     follow: str = ""
+    shards: bool = False
 
     def part(self, name: str) -> Callable[..., Any]:
         """Import one of the parts."""
@@ -76,6 +78,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             names="newgameplus.scenarios:_behavior_names",
             choose="newgameplus.scenarios.behavior_choosing:choose_behavior",
             follow="newgameplus.scenarios.behavior_sharing:follow_behavior",
+            shards=True,
             pretrain="newgameplus.scenarios.behavior_pretraining:pretrain_behavior",
         ),
         "scene": Job(
@@ -85,6 +88,7 @@ SCENARIOS: Mapping[str, Job] = MappingProxyType(
             check="newgameplus.scenarios.scene_recipe:check_scene",
             names="newgameplus.scenarios:_scene_names",
             choose="newgameplus.scenarios.scene_choice:choose_scene",
+            follow="newgameplus.scenarios.scene_sharing:follow_scene",
             pretrain="newgameplus.scenarios.scene_pretraining:pretrain_scene",
         ),
         "agent": Job(

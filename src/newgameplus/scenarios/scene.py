@@ -25,6 +25,7 @@ from newgameplus.scenarios.scene_choice import AUTO, choose_scene_start
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, scene_recipe
 from newgameplus.scenarios.scene_evaluation import SceneResults, evaluate_scenes
 from newgameplus.scenarios.scene_self_training import SelfMade
+from newgameplus.scenarios.scene_sharing import share_maps
 from newgameplus.scenarios.scene_start import level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
@@ -106,6 +107,7 @@ class SceneScenario:
             message = "the maps of this run cannot be read any more"
             raise RunError(message, source=self.recipe.data.path, remedy=remedy, problems=error.problems) from error
         self._same(game, before)
+        share_maps(game)
         solved = sum(answer.playable for answer in game.answers)
         progress.say(
             f"maps: {len(game.train)} train, {len(game.validation)} validation, {len(game.test)} test; "

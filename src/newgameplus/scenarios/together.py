@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from newgameplus.errors import TrainingError
+from newgameplus.errors import Problem, TrainingError, raise_problems
 from newgameplus.recipe import AnyRecipe, dump_recipe, parse_recipe, recipe_settings
 from newgameplus.run import Run
 from newgameplus.scenarios import SCENARIOS
 from newgameplus.train.processes import agree, check_same, from_main, is_main, process_count, start
+from newgameplus.train.sharded import wants_sharding
+from newgameplus.train.team import batch_problem
 
-__all__ = ["follow_main", "recipe_of_all", "same_recipe"]
+__all__ = ["follow_main", "recipe_of_all", "same_recipe", "sharing_plan", "sharing_problems"]
 
 
 def same_recipe(read: Callable[[], AnyRecipe]) -> AnyRecipe:
@@ -42,12 +44,39 @@ def recipe_of_all(open_run: Callable[[], Run]) -> tuple[Run | None, AnyRecipe]:
     return run, recipe
 
 
-def _can_be_shared(recipe: AnyRecipe) -> None:
-    if not SCENARIOS[recipe.scenario].follow:
+def sharing_problems(recipe: AnyRecipe) -> list[Problem]:
+    """Return what the processes that were started cannot do with a recipe; nothing in one process."""
+    count, job = process_count(), SCENARIOS[recipe.scenario]
+    if count == 1:
+        return []
+    if not job.follow:
         able = ", ".join(name for name, job in SCENARIOS.items() if job.follow)
-        message = f"{process_count()} processes were started, and the {recipe.scenario} scenario trains in one"
+        message = f"{count} processes were started, and the {recipe.scenario} scenario trains in one"
         remedy = f"start it as one: ngp fit RECIPE; several processes share the training of: {able}"
-        raise TrainingError(message, source="scenario", remedy=remedy)
+        return [Problem(message, "scenario", remedy)]
+    problems = []
+    if wants_sharding() and not job.shards:
+        message = f"the weights of the {recipe.scenario} scenario cannot be spread over processes (FSDP)"
+        remedy = "start the processes without --use_fsdp: each then holds all weights, and they share every batch"
+        problems.append(Problem(message, "ACCELERATE_USE_FSDP", remedy))
+    if recipe.train.batch_size < count:
+        problems.append(batch_problem(recipe.train.batch_size))
+    return problems
+
+
+def sharing_plan(recipe: AnyRecipe) -> str:
+    """Say how the processes that were started will work together."""
+    count, size = process_count(), recipe.train.batch_size
+    spread = ", with the weights spread over all (FSDP)" if wants_sharding() else ""
+    return (
+        f"{count} share the training, each its part of every batch of {size}{spread}; the main one does all else and "
+        "writes the run folder"
+    )
+
+
+def _can_be_shared(recipe: AnyRecipe) -> None:
+    problems = sharing_problems(recipe)
+    raise_problems(problems, TrainingError, f"{process_count()} processes cannot share this fit")
 
 
 def follow_main(recipe: AnyRecipe) -> Run:

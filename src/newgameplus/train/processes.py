@@ -30,6 +30,7 @@ __all__ = [
 
 _LONGEST_WAIT = datetime.timedelta(days=30)
 _SHOWN = 200
+_MOST_TOLD = 20
 _Result = TypeVar("_Result")
 _talk: Any = None
 
@@ -156,7 +157,7 @@ def check_same(facts: Mapping[str, str], what: str, remedy: str) -> None:
         remedy: What to do if they differ.
 
     Raises:
-        TrainingError: In every process; it names each fact that differs, and its value in each process.
+        TrainingError: In every process; it names facts that differ, twenty at most, and their values in each process.
     """
     everywhere = gather(dict(facts))
     names = list(dict.fromkeys(name for each in everywhere for name in each))
@@ -167,6 +168,8 @@ def check_same(facts: Mapping[str, str], what: str, remedy: str) -> None:
             told = ", ".join(f"{value} in process {rank}" for rank, value in enumerate(values))
             problems.append(Problem(f"{name}: {told}"))
     if problems:
+        if (more := len(problems) - _MOST_TOLD) > 0:
+            problems = [*problems[:_MOST_TOLD], Problem(f"and {more:,} more")]
         message = f"the processes do not agree about {what}"
         raise TrainingError(message, source=_who(), remedy=remedy, problems=[*_with_head(problems, message)])
 

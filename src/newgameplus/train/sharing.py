@@ -150,12 +150,12 @@ def _dismiss(trouble: str) -> None:
             tell("end", trouble)
 
 
-def follow(load: Callable[[Any], OpenClips]) -> None:
+def follow(load: Callable[[Any], OpenClips | None]) -> None:
     """Wait for the main process, and join in whatever it shares, until it is done.
 
     Args:
         load: Loads this process's copy of the data, asked with what the main process says about its own; gives what
-            opens clips of a shape.
+            opens clips of a shape, if there are any.
 
     Raises:
         TrainingError: The main process stopped.
@@ -170,7 +170,7 @@ def follow(load: Callable[[Any], OpenClips]) -> None:
                 _end(content)
                 return
             if kind == "load":
-                open_clips = load(content)
+                open_clips = load(content) or _no_clips
             else:
                 _join_in(content, open_clips, Path(folder))
 

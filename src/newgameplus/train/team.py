@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from newgameplus.adapt import ClipClassifier
-from newgameplus.errors import TrainingError
+from newgameplus.errors import Problem, TrainingError
 from newgameplus.train.processes import add_up, gather, process_count, process_rank
 from newgameplus.train.sharded import sharded_copy, wants_sharding, whole
 
-__all__ = ["Team", "part_of"]
+__all__ = ["Team", "batch_problem", "part_of"]
 
 _BUCKET_BYTES = 25 * 2**20
 
@@ -33,6 +33,13 @@ def part_of(count: int) -> slice:
     """Return which of ``count`` things in a row are this process's: parts differ by one at most."""
     rank, processes = process_rank(), process_count()
     return slice(count * rank // processes, count * (rank + 1) // processes)
+
+
+def batch_problem(batch_size: int) -> Problem:
+    """Return what to say where there are more processes than examples in a batch."""
+    count = process_count()
+    remedy = f"set train.batch_size to {count} or more, or start fewer processes"
+    return Problem(f"{count} processes cannot share a batch of {batch_size}", "train.batch_size", remedy)
 
 
 class _WholeDraws:
@@ -89,9 +96,8 @@ class Team:
         self._takes_part = True
         self._plain: ClipClassifier | None = None
         if batch_size < self.count:
-            message = f"{self.count} processes cannot share a batch of {batch_size}"
-            remedy = f"set train.batch_size to {self.count} or more, or start fewer processes"
-            raise TrainingError(message, source="train.batch_size", remedy=remedy)
+            problem = batch_problem(batch_size)
+            raise TrainingError(problem.message, source=problem.source, remedy=problem.remedy)
 
     @property
     def sharded(self) -> bool:  # noqa: D102 - see the class
