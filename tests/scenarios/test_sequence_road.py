@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,26 @@ def test_init_writes_a_recipe_that_passes_its_check(folder: Path, tmp_path: Path
     plan = check(tmp_path / "recipe.yaml")
     assert plan["model"] == "sequence:gru"
     assert plan["channels"] == ["x", "y", "speed"]
+
+
+@pytest.mark.parametrize(
+    ("adapt", "message"),
+    [
+        ({"after": "wise-ft", "strategy": "lp-ft"}, "there are none"),
+        ({"after": "wise-ft", "strategy": "full"}, "full has none"),
+        ({"strategy": "lora"}, "peft"),
+    ],
+)
+def test_check_refuses_what_the_fit_would(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapt: dict[str, str], message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)  # not installed
+    model = {"start": "sequence:cnn", "options": {"steps": 24, "width": 8}}
+    recipe = Recipe.model_validate({"data": {"path": str(folder)}, "model": model, "adapt": adapt})
+    with pytest.raises(NewGamePlusError, match=message):
+        check(recipe)
+    with pytest.raises(NewGamePlusError, match=message):
+        fit(recipe, tmp_path / "run")
 
 
 def test_models_and_data_of_different_kinds_are_told_apart(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,8 @@ from newgameplus.games.sequences import data_kinds
 from newgameplus.games.video import probe_video
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
-from newgameplus.scenarios.behavior_after import adapter_problems, after_problems
-from newgameplus.scenarios.behavior_candidates import find_candidates
-from newgameplus.scenarios.behavior_costs import plan_costs
+from newgameplus.scenarios.behavior_check import check_models
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
-from newgameplus.scenarios.behavior_training import recipe_phases
 from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
 from newgameplus.scenarios.sequence_recipe import check_sequences, init_sequences, reads_numbers
 
@@ -127,24 +125,10 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
             problems.append(Problem("no clip can be read", recipe.data.path, str(unusable[0])))
     except NewGamePlusError as error:
         problems += error.problems
-    try:
-        candidates = find_candidates(recipe)
-    except NewGamePlusError as error:
-        return [*problems, *error.problems], plan
-    plan["candidates"] = list(candidates.cards)
-    plan["models_left_out"] = [dict(one) for one in candidates.left_out]
-    for name in candidates.cards:
-        try:
-            start = load_pretrained(name, options=recipe.model.options)
-        except NewGamePlusError as error:
-            problems += error.problems
-            continue
-        if clip_set is not None and "split" in plan and "model" not in plan:
-            phases = recipe_phases(recipe.adapt, len(start.backbone.blocks()))
-            problems += adapter_problems(start.backbone, phases)
-            problems += after_problems(recipe, plan["split"]["validation"], phases)
-            plan |= plan_costs(recipe, start, clip_set.labels, plan["split"])
-    return problems, plan
+    labels = clip_set.labels if clip_set is not None else ()
+    load = partial(load_pretrained, options=recipe.model.options)
+    found, told = check_models(recipe, load, labels, plan.get("split"))
+    return [*problems, *found], plan | told
 
 
 def _look_at_videos(clip_set: ClipSet) -> tuple[ClipSet, list[Problem]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from newgameplus.errors import DataError, NewGamePlusError, Problem
 from newgameplus.games.sequences import data_kinds, find_sequences, load_sequences
 from newgameplus.pretrained.catalog import describe_pretrained
 from newgameplus.recipe import Recipe
-from newgameplus.scenarios.behavior_candidates import AUTO, find_candidates
-from newgameplus.scenarios.behavior_costs import plan_costs
+from newgameplus.scenarios.behavior_candidates import AUTO
+from newgameplus.scenarios.behavior_check import check_models
 from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
 from newgameplus.scenarios.sequence_data import SequenceGame, load_sequence_game, pretrained_for
 
@@ -126,20 +127,6 @@ def check_sequences(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
         plan["channels"] = list(game.channels)
     except NewGamePlusError as error:
         problems += error.problems
-    try:
-        candidates = find_candidates(recipe)
-    except NewGamePlusError as error:
-        return [*problems, *error.problems], plan
-    plan["candidates"] = list(candidates.cards)
-    plan["models_left_out"] = [dict(one) for one in candidates.left_out]
-    if game is None:
-        return problems, plan
-    for name in candidates.cards:
-        try:
-            start = pretrained_for(game, name, options=recipe.model.options)
-        except NewGamePlusError as error:
-            problems += error.problems
-            continue
-        if "model" not in plan:
-            plan |= plan_costs(recipe, start, game.labels, plan["split"])
-    return problems, plan
+    load = partial(pretrained_for, game, options=recipe.model.options) if game is not None else None
+    found, told = check_models(recipe, load, game.labels if game is not None else (), plan.get("split"))
+    return [*problems, *found], plan | told
