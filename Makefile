@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests compute on one thread each; a file's tests stay together, for what they share is made once.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 TF_VENV := .venv-tensorflow
 TF_STAMP := $(TF_VENV)/.installed
 
@@ -12,7 +15,7 @@ TF_STAMP := $(TF_VENV)/.installed
 help:
 	@echo "make install    .venv with everything that demo and test need"
 	@echo "make demo       all three jobs, from nothing to judged models, new maps and a policy (3 to 8 minutes on two cores)"
-	@echo "make test       the whole test suite"
+	@echo "make test       the whole test suite, in two processes (WORKERS=2)"
 	@echo "make test-fast  the tests without slow learning tests and game engines"
 	@echo "make test-tensorflow  the tests of SavedModels, with TensorFlow in an environment of its own (1.7 GB)"
 	@echo "make lint       ruff and mypy"
@@ -31,10 +34,10 @@ demo: install
 	$(BIN)/ngp demo --out demo
 
 test: install
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: install
-	$(BIN)/pytest -m "not slow and not engine"
+	$(PYTEST) -m "not slow and not engine"
 
 # TensorFlow is large, and nothing else needs it: it stays out of .venv.
 $(TF_STAMP): pyproject.toml constraints.txt
