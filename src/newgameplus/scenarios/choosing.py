@@ -9,6 +9,7 @@ from typing import Any
 from newgameplus.choose import Choice
 from newgameplus.errors import RunError
 from newgameplus.files import write_json
+from newgameplus.launched import process_count
 from newgameplus.recipe import AnyRecipe
 from newgameplus.scenarios import SCENARIOS
 
@@ -45,6 +46,16 @@ def choose(
     """
     if candidates:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": tuple(candidates)})})
+    if process_count() == 1:
+        return _choose(recipe, top, short_run, out, beside)
+    from newgameplus.scenarios.together import in_all
+
+    return in_all(recipe, lambda: _choose(recipe, top, short_run, out, beside))
+
+
+def _choose(
+    recipe: AnyRecipe, top: int, short_run: bool, out: str | Path | None, beside: Path | None
+) -> dict[str, Any]:
     target = Path(out) if out is not None else None
     if target is not None and target.exists():
         raise RunError(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from newgameplus import progress
-from newgameplus.errors import NewGamePlusError, RecipeError, RunError
+from newgameplus.errors import NewGamePlusError, RecipeError, RunError, TrainingError
 from newgameplus.files import storage_errors, write_json, write_text
+from newgameplus.launched import process_count
 from newgameplus.recipe import AnyRecipe, dump_recipe, parse_recipe, recipe_settings
 from newgameplus.run import Run, describe_environment
 from newgameplus.scenarios import SCENARIOS
@@ -22,7 +23,7 @@ _WHAT_MATTERS = ("scenario", "seed", "data.", "model.")
 
 
 def pretrain(recipe: AnyRecipe, out: Path | None = None) -> dict[str, Any]:
-    """Go on with the pretraining of what a recipe starts from, on data without labels.
+    """Go on with the pretraining of what a recipe starts from, on data without labels; several processes share maps.
 
     The same call goes on with an interrupted pretraining, to the same result.
 
@@ -36,9 +37,20 @@ def pretrain(recipe: AnyRecipe, out: Path | None = None) -> dict[str, Any]:
     Raises:
         NewGamePlusError: Something in the recipe, the data or on the disk stands in the way; it says what to do.
     """
-    work = SCENARIOS[recipe.scenario].part("pretrain")
     if recipe.scenario == "agent":
-        work(recipe, None)
+        SCENARIOS[recipe.scenario].part("pretrain")(recipe, None)
+    if process_count() == 1:
+        return _pretrain(recipe, out)
+    if recipe.scenario == "behavior":
+        message = f"{process_count()} processes were started, and pretraining on clips works in one"
+        raise TrainingError(message, source="scenario", remedy="start it as one: ngp pretrain RECIPE")
+    from newgameplus.scenarios.together import in_all
+
+    return in_all(recipe, lambda: _pretrain(recipe, out))
+
+
+def _pretrain(recipe: AnyRecipe, out: Path | None) -> dict[str, Any]:
+    work = SCENARIOS[recipe.scenario].part("pretrain")
     run = _open_folder(recipe, out or Path(recipe.runs) / f"{recipe.name}-pretrained")
     try:
         with run.working():

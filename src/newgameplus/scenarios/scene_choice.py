@@ -30,6 +30,7 @@ from newgameplus.pretrained.memory import available_memory, told_bytes
 from newgameplus.pretrained.tile_model import TileModel
 from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
+from newgameplus.scenarios.scene_sharing import share_maps
 from newgameplus.scenarios.scene_start import level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
@@ -67,7 +68,9 @@ def choose_scene(recipe: SceneRecipe, *, top: int = _TOP, short_run: bool = True
     Raises:
         NewGamePlusError: The maps or a model that was named cannot be used.
     """
-    return choose_scene_start(recipe, load_scene_game(recipe), _STEPS if short_run else 0, top)
+    game = load_scene_game(recipe)
+    share_maps(game)
+    return choose_scene_start(recipe, game, _STEPS if short_run else 0, top)
 
 
 def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS, top: int = _TOP) -> Choice:

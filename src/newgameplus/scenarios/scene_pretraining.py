@@ -25,6 +25,7 @@ from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.run import Run
 from newgameplus.scenarios.pretraining import one_start, same_data
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, read_levels
+from newgameplus.scenarios.scene_sharing import share_maps
 from newgameplus.scenarios.scene_start import level_book, open_start
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelExample
@@ -65,6 +66,7 @@ def pretrain_scene(recipe: SceneRecipe, run: Run) -> dict[str, Any]:
     """
     name = one_start(recipe)
     game = load_scene_game(recipe)
+    share_maps(game)
     maps = _maps(recipe, game)
     same_data(run, maps.digests, recipe.pretrain.path or recipe.data.path)
     for problem in maps.left_out[:10]:

@@ -1,9 +1,10 @@
-"""Starting a fit in several processes: the main one walks the road, the others join in where work is shared."""
+"""Starting work in several processes: the main one walks the road, the others join in where work is shared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from newgameplus.errors import Problem, TrainingError, raise_problems
 from newgameplus.recipe import AnyRecipe, dump_recipe, parse_recipe, recipe_settings
@@ -11,9 +12,12 @@ from newgameplus.run import Run
 from newgameplus.scenarios import SCENARIOS
 from newgameplus.train.processes import agree, check_same, from_main, is_main, process_count, start
 from newgameplus.train.sharded import wants_sharding
+from newgameplus.train.sharing import lead
 from newgameplus.train.team import batch_problem
 
-__all__ = ["follow_main", "recipe_of_all", "same_recipe", "sharing_plan", "sharing_problems"]
+__all__ = ["follow_main", "in_all", "recipe_of_all", "same_recipe", "sharing_plan", "sharing_problems"]
+
+_Result = TypeVar("_Result")
 
 
 def same_recipe(read: Callable[[], AnyRecipe]) -> AnyRecipe:
@@ -83,3 +87,21 @@ def follow_main(recipe: AnyRecipe) -> Run:
     """Join in until the main process is done; gives a stand-in for the run, which only the main process holds."""
     SCENARIOS[recipe.scenario].part("follow")(recipe)
     return Run(Path(), recipe, {})
+
+
+def in_all(recipe: AnyRecipe, work: Callable[[], _Result]) -> _Result:
+    """Let the main process work and the others join in where work is shared; all get its result (plain data).
+
+    Raises:
+        TrainingError: The recipes differ, the scenario cannot be shared, or the main process stopped.
+    """
+    if process_count() == 1:
+        return work()
+    recipe = same_recipe(lambda: recipe)
+    if not is_main():
+        follow_main(recipe)
+        return from_main()  # type: ignore[no-any-return]
+    with lead():
+        result = work()
+    told: _Result = from_main(result)
+    return told
