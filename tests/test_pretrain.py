@@ -22,7 +22,7 @@ from newgameplus.scenarios import behavior_pretraining
 from newgameplus.scenarios.scene_data import load_scene_game
 from newgameplus.train import pretraining as loop
 from newgameplus.train import tile_loop
-from newgameplus.verbs import fit, pretrain
+from newgameplus.verbs import choose, fit, pretrain
 
 
 class Stopped(KeyboardInterrupt):
@@ -90,6 +90,22 @@ def test_recordings_without_labels_make_a_start(clips: Path, recordings: Path, t
 
     with pytest.raises(RunError, match="finished"):
         pretrain(recipe)
+
+
+def test_a_model_that_saw_test_recordings_without_labels_is_said_to_have(
+    clips: Path, recordings: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(clips, recordings, tmp_path, data={"test_groups": ["video 2"]}, pretrain={"steps": 1})
+    start = pretrain(recipe)["start_from"]
+    training = json.loads((tmp_path / "bars-pretrained" / "model" / "card.json").read_text())["training"]
+    assert training["clip_count"] >= 48
+    assert len(training["recordings"]) == 5
+    told = "without labels, on the recordings of 9 of the 9 test clips"
+    asked = choose(recipe, candidates=[start], short_run=False)
+    assert told not in asked["advice"]
+    other = make_recipe(clips, None, tmp_path)  # tests on a video that lies among the recordings under another name
+    asked = choose(other, candidates=[start], short_run=False)
+    assert told in asked["advice"]
 
 
 @pytest.mark.parametrize("minutes", [None, 100.0])

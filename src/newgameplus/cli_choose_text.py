@@ -12,7 +12,16 @@ __all__ = ["choice_text", "model_text", "models_text"]
 _WIDTH = 80
 _MOST_LEFT_OUT = 10
 #: Facts that a card holds for machines, too long for a screen.
-_MACHINE_FACTS = ("config", "architecture", "observations", "actions", "measures", "meanings", "training")
+_MACHINE_FACTS = (
+    "config",
+    "architecture",
+    "observations",
+    "actions",
+    "measures",
+    "meanings",
+    "training",
+    "earlier_trainings",
+)
 _LONGEST_FACT = 300
 _HEADS = {"knn": "kNN", "logme": "LogME", "prior": "prior"}
 _MORE = (

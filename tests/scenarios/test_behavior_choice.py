@@ -20,8 +20,9 @@ from newgameplus.scenarios import behavior_features, behavior_short_run, behavio
 from newgameplus.scenarios.behavior import BehaviorScenario
 from newgameplus.scenarios.behavior_candidates import find_candidates, resolve_candidates
 from newgameplus.scenarios.behavior_choice import ChoiceSettings, choose_start
+from newgameplus.scenarios.behavior_seen import learned_clips
 from newgameplus.scenarios.behavior_short_run import ShortRuns, deal_folds
-from newgameplus.verbs import check, choose, fit
+from newgameplus.verbs import check, choose, fit, pretrain
 
 pytest.importorskip("transformers")
 
@@ -166,6 +167,24 @@ def test_a_fit_chooses_the_same_from_kept_features(
     other = make_recipe(clips, f"run:{run.folder}").model_copy(update={"seed": 5})
     with pytest.raises(DataError, match="of the 18 test clips"):
         choose(other)
+    later = pretrain(make_recipe(clips, f"run:{run.folder}"), out=tmp_path / "later", steps=1)
+    other = make_recipe(clips, later["start_from"]).model_copy(update={"seed": 5})
+    with pytest.raises(DataError, match="of the 18 test clips"):  # going on without labels takes none away
+        choose(other)
+
+
+@pytest.mark.parametrize(
+    ("training", "digests"),
+    [
+        ({"clip_digests": ["a", "b"]}, {"a", "b"}),
+        ({"clips": ["a"]}, {"a"}),  # as early runs said it
+        ({"clips": 48}, set()),  # an early pretraining's count
+        ({"clip_count": 48, "recordings": [{"digest": "a", "bytes": 1}]}, set()),
+        ({}, set()),
+    ],
+)
+def test_cards_of_all_ages_say_whose_labels_were_learned(training: dict[str, Any], digests: set[str]) -> None:
+    assert learned_clips(training) == digests
 
 
 def test_short_runs_use_each_training_clip_once_and_no_other(clips: Path, zoo: Path, tmp_path: Path) -> None:

@@ -152,15 +152,22 @@ def _card(name: str, content: dict[str, Any]) -> ModelCard:
         description = f"{start.name}, fine-tuned ({training.get('strategy', 'unknown strategy')}) for " + ", ".join(
             labels
         )
-    before = start.facts.get("lineage", []) if start.name.startswith("run:") else []
-    architecture = start.facts.get("architecture", {}) if start.name.startswith("run:") else start.as_dict()
+    of_run = start.name.startswith("run:")
+    before = start.facts.get("lineage", []) if of_run else []
+    earlier = [start.facts.get("training", {}), *start.facts.get("earlier_trainings", [])] if of_run else []
+    architecture = start.facts.get("architecture", {}) if of_run else start.as_dict()
     return replace(
         start,
         name=f"run:{name}",
         digest=digest,
         labels=labels,
         description=description,
-        facts={"architecture": architecture, "lineage": [*before, start.name], "training": training},
+        facts={
+            "architecture": architecture,
+            "lineage": [*before, start.name],
+            "training": training,
+            "earlier_trainings": earlier,
+        },
     )
 
 

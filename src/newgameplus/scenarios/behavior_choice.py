@@ -12,11 +12,11 @@ import torch
 
 from newgameplus import progress
 from newgameplus.choose import Candidate, Choice, Task, advise, combine, decide, estimate, shortlist
-from newgameplus.errors import DataError, NewGamePlusError
-from newgameplus.pretrained.card import ModelCard
+from newgameplus.errors import NewGamePlusError
 from newgameplus.scenarios.behavior_candidates import AUTO, resolve_candidates
 from newgameplus.scenarios.behavior_costs import candidate_cost
 from newgameplus.scenarios.behavior_data import BehaviorGame
+from newgameplus.scenarios.behavior_seen import refuse_seen, seen_without_labels
 from newgameplus.scenarios.behavior_short_run import ShortRuns
 from newgameplus.scenarios.behavior_work import BehaviorWork
 
@@ -65,6 +65,7 @@ class _Choosing:
         self.work, self.game, self.settings = work, game, settings
         self.indices = _sample(game.split.train, work.recipe.seed)
         self.left_out: list[Mapping[str, str]] = []
+        self.told: list[str] = []
 
     def choose(self) -> Choice:
         found = resolve_candidates(self.work.run, self.work.recipe)
@@ -77,7 +78,7 @@ class _Choosing:
         targets = self.game.targets[self.game.split.train]
         counts = np.bincount(targets, minlength=len(self.game.labels)).tolist()
         groups = len({self.game.groups[index] for index in self.game.split.train.tolist()})
-        return replace(choice, advice=advise(choice, Task(counts, groups)))
+        return replace(choice, advice=" ".join([advise(choice, Task(counts, groups)), *self.told]))
 
     def _estimate(self, name: str, automatic: bool) -> Candidate | None:
         """Score and time one candidate; one that ``auto`` found is left out if it cannot be loaded."""
@@ -85,12 +86,14 @@ class _Choosing:
         began = time.monotonic()
         try:
             start = work.pretrained(name)
-            _refuse_seen(name, start.card, game)
+            refuse_seen(name, start.card, game)
         except NewGamePlusError as error:
             if not automatic or name in work.recipe.model.candidates:
                 raise
             self.left_out.append({"name": name, "message": error.message, "remedy": error.remedy})
             return None
+        if told := seen_without_labels(name, start.card, game):
+            self.told.append(told)
         if len(self.indices) == len(game.split.train):
             features = work.features(game, start, "train")
         else:
@@ -113,24 +116,6 @@ class _Choosing:
         best = {one.name for one in shortlist(candidates, self.settings.top)}
         order = combine(candidates)
         return [replace(one, short_run=runs.run(one)) if one.name in best else one for one in order]
-
-
-def _refuse_seen(name: str, card: ModelCard, game: BehaviorGame) -> None:
-    """Refuse an earlier run that learned from clips which are to be tested on: its score would mean nothing.
-
-    Raises:
-        DataError: It did.
-    """
-    clips = card.facts.get("training", {}).get("clips", ())
-    learned = set(clips) if isinstance(clips, list | tuple) else set()  # pretraining without labels keeps a count
-    if not learned:
-        return
-    digests = game.at(card.shape).digests
-    seen = sum(digests[index] in learned for index in game.split.test.tolist())
-    if seen:
-        message = f"{name} was trained on {seen:,} of the {len(game.split.test):,} test clips"
-        remedy = "test on what it was tested on (the same data.test, data.test_groups and seed), or start elsewhere"
-        raise DataError(message, source="model.start", remedy=remedy)
 
 
 def _sample(indices: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:

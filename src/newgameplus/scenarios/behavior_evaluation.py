@@ -25,6 +25,7 @@ from newgameplus.pretrained.sequence_backbone import known_channels
 from newgameplus.recipe import Recipe, did_you_mean
 from newgameplus.run import Run, read_json
 from newgameplus.scenarios.behavior_data import cache_folder
+from newgameplus.scenarios.behavior_seen import learned_clips
 from newgameplus.shapes import Predictions
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.examples import ClipExamples
@@ -73,7 +74,7 @@ def evaluate_run(
     else:
         cached = cache_clips(clip_set, saved.card.shape, cache_folder(), skip_bad=skip_bad)
     kept = cached.clip_set
-    indices = _never_seen(cached, saved.training.get("clips", ()), str(clips))
+    indices = _never_seen(cached, learned_clips(saved.training), str(clips))
     targets = cached.targets(known)[indices]
     chosen = [kept.clips[index] for index in indices]
     examples = ClipExamples(cached, indices, targets)
@@ -107,9 +108,8 @@ def evaluate_run(
     return evaluation
 
 
-def _never_seen(cached: CachedClips | FixedSequences, trained_on: Sequence[str], source: str) -> Indices:
+def _never_seen(cached: CachedClips | FixedSequences, known: set[str], source: str) -> Indices:
     """Return the clips of groups none of whose clips has the frames of a training clip."""
-    known = set(trained_on)
     groups = cached.groups
     seen = {group for group, digest in zip(groups, cached.digests, strict=True) if digest in known}
     indices = np.array([index for index, group in enumerate(groups) if group not in seen], dtype=np.int64)

@@ -20,6 +20,7 @@ from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
+from newgameplus.scenarios.behavior_seen import name_recordings
 from newgameplus.scenarios.pretraining import one_start, same_data
 from newgameplus.scenarios.unlabelled_clips import UnlabelledClips, fingerprint, load_unlabelled
 from newgameplus.tensors import save_tensors
@@ -74,7 +75,6 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
     result, steps = _train(recipe, run, start, unlabelled, chosen)
     after = _judge(recipe, game, start.backbone)
     training = {
-        "clips": clips,
         "span": unlabelled.span,
         "objectives": list(chosen),
         "steps": steps,
@@ -82,7 +82,8 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
         "learning_rate": recipe.pretrain.learning_rate,
         "seed": recipe.seed,
     }
-    _save(run, start, training)
+    seen = name_recordings(clip.path for clip in unlabelled.cached.clip_set.clips)
+    _save(run, start, {"clip_count": clips, **training, **seen})
     sentence, helped = _sentence(before, after, len(game.split.train))
     progress.say(sentence)
     return {
@@ -97,6 +98,7 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
         "passed_over": passed_over,
         "left_out": [{"message": p.message, "source": p.source} for p in unlabelled.left_out],
         "seconds": round(result, 3),
+        "clips": clips,
         **training,
     }
 

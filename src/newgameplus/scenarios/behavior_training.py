@@ -23,6 +23,7 @@ from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.recipe import AdaptSettings, TrainSettings
 from newgameplus.scenarios.behavior_after import check_after, snapshots_of, train_ingredients
 from newgameplus.scenarios.behavior_data import BehaviorGame
+from newgameplus.scenarios.behavior_seen import name_clips
 from newgameplus.scenarios.behavior_work import AT_ONCE, BehaviorWork
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.loop import TrainingResult, phase_epochs, train_classifier
@@ -236,7 +237,7 @@ class BehaviorTraining:
             "median_span": game.median_span(),
             "frame_rate": self.recipe.data.frame_rate,
             "seed": self.recipe.seed,
-            "clips": [digests[index] for index in (*game.split.train, *game.split.validation)],
+            **name_clips(digests[index] for index in (*game.split.train, *game.split.validation)),
         }
         save_classifier(self.run.model_folder, classifier, start.card, training)
 

@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from newgameplus import progress
 from newgameplus.errors import DataError, Problem
-from newgameplus.files import digest_bytes, digest_file
 from newgameplus.games.cache import CachedClips, cache_clips
 from newgameplus.games.clips import Clip, ClipSet, load_clips, raise_data_problems
-from newgameplus.games.images import frame_files
 from newgameplus.games.trajectories import SUFFIX, Trajectory, load_trajectory
 from newgameplus.games.video import probe_video
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.behavior_data import BehaviorGame, cache_folder
+from newgameplus.scenarios.behavior_seen import recording_bytes, recording_digest
 from newgameplus.shapes import ClipShape
 
 __all__ = ["UnlabelledClips", "fingerprint", "load_unlabelled"]
@@ -100,14 +99,14 @@ def _unseen(videos: list[Clip], game: BehaviorGame, source: str) -> tuple[list[C
     sizes: dict[int, set[Path]] = defaultdict(set)
     for index in (*game.split.test, *game.split.validation):
         path = game.clip_set.clips[index].path
-        sizes[_size(path)].add(path)
+        sizes[recording_bytes(path)].add(path)
     kept, left_out = [], []
     held: dict[int, dict[str, Path]] = {}
     for video in videos:
-        size = _size(video.path)
+        size = recording_bytes(video.path)
         if size in sizes and size not in held:
-            held[size] = {_content(path): path for path in sizes[size]}
-        same = held.get(size, {}).get(_content(video.path)) if size in sizes else None
+            held[size] = {recording_digest(path): path for path in sizes[size]}
+        same = held.get(size, {}).get(recording_digest(video.path)) if size in sizes else None
         if same is None:
             kept.append(video)
         else:
@@ -116,17 +115,6 @@ def _unseen(videos: list[Clip], game: BehaviorGame, source: str) -> tuple[list[C
         remedy = "give recordings that are neither tested nor validated on"
         raise DataError("every recording here is held out", source=source, remedy=remedy, problems=left_out[:10])
     return kept, left_out
-
-
-def _size(path: Path) -> int:
-    files = frame_files(path) if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
-
-
-def _content(path: Path) -> str:
-    if not path.is_dir():
-        return digest_file(path)
-    return digest_bytes(*(digest_file(file).encode() for file in frame_files(path)))
 
 
 def _span(game: BehaviorGame, recipe: Recipe) -> float:
