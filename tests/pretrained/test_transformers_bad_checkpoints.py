@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import pickle
 import shutil
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,8 @@ from transformers.utils import logging as transformers_logging
 
 from newgameplus.errors import MissingExtraError, PretrainedModelError
 from newgameplus.pretrained import checkpoint_folder, transformers_blueprint
-from newgameplus.pretrained.catalog import load_pretrained, rebuild_pretrained
+from newgameplus.pretrained.catalog import describe_pretrained, load_pretrained, rebuild_pretrained
+from newgameplus.pretrained.local import is_here
 from newgameplus.pretrained.nearest import nearest_models
 from newgameplus.pretrained.preprocessing import read_preprocessing
 
@@ -258,6 +261,64 @@ def test_a_cache_that_lacks_the_weights_is_not_taken_for_the_model(unplugged, wh
     snapshot = cached(unplugged, whole)
     (snapshot / "model.safetensors").unlink()
     assert "cannot be fetched" in refusal("owner/tiny").message or "no weights" in refusal("owner/tiny").message
+
+
+@pytest.fixture
+def hub(whole, tmp_path, monkeypatch):
+    """A hub on this machine that has owner/tiny; it lists the files that were asked for."""
+    asked, sha = [], "d" * 40
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = self.path.partition("?")[0]
+            name = path.rpartition("/")[2]
+            files = sorted(whole.iterdir())
+            if path.startswith("/api/models/owner/tiny/tree"):
+                rows = [{"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0"} for file in files]
+                self.answer(json.dumps(rows).encode())
+            elif path.startswith("/api/models/owner/tiny"):
+                told = {"id": "owner/tiny", "sha": sha, "siblings": [{"rfilename": file.name} for file in files]}
+                self.answer(json.dumps(told).encode())
+            elif path.startswith(f"/owner/tiny/resolve/{sha}/") and (whole / name).is_file():
+                asked.append(name)
+                self.answer((whole / name).read_bytes())
+            else:
+                self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def answer(self, body):
+            self.send_response(200)
+            headers = {"ETag": f'"{hash(body):x}"', "X-Repo-Commit": sha, "Content-Length": str(len(body))}
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    template = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_describing_fetches_no_weights_and_loading_then_does(hub):
+    described = describe_pretrained("transformers:owner/tiny")
+    assert set(hub) == {"config.json", "preprocessor_config.json"}
+    assert described.shape.height == 32
+    assert not is_here(described)
+    model = load_pretrained("transformers:owner/tiny")
+    assert "model.safetensors" in hub
+    assert (described.parameters, described.labels) == (model.card.parameters, model.card.labels)
+    assert is_here(model.card)
 
 
 def cached(hub: Path, whole: Path) -> Path:

@@ -22,7 +22,8 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
-_HUB_FILES = ("config.json", *_PREPROCESSING, "README.md", _WEIGHTS, _INDEX, "model-*-of-*.safetensors")
+_DESCRIPTION_FILES = ("config.json", *_PREPROCESSING, "README.md")
+_WEIGHT_FILES = (_WEIGHTS, _INDEX, "model-*-of-*.safetensors")
 _HUB_TIMEOUT_SECONDS = 10.0
 
 
@@ -73,13 +74,17 @@ class CheckpointFolder:
         return frozenset(names)
 
 
-def find_checkpoint(name: str, *, revision: str | None = None, weights_needed: bool = True) -> CheckpointFolder:
+def find_checkpoint(
+    name: str, *, revision: str | None = None, weights_needed: bool = True, whole: bool = True
+) -> CheckpointFolder:
     """Find a checkpoint by folder or hub name, fetching from the hub what is not in its cache yet.
 
     Args:
         name: A folder (``./my-folder``), or the name of a repository on the hub (``microsoft/resnet-50``).
         revision: Branch, tag or commit on the hub; ``None`` for what is in the cache, or the newest.
         weights_needed: Refuse a folder without weights; else they may be missing.
+        whole: Fetch the weights of a hub's repository too; else only what describes them, and a checkpoint that is not
+            in the cache comes without weights.
 
     Raises:
         PretrainedModelError: There is no such folder or repository, no network, or a file is missing or damaged.
@@ -97,7 +102,7 @@ def find_checkpoint(name: str, *, revision: str | None = None, weights_needed: b
             source=str(folder),
             remedy=f"{nearest_folders(folder)}check the path; it is taken from where you run ngp",
         )
-    folder = _cached_snapshot(name, revision) or _download_snapshot(name, revision)
+    folder = _cached_snapshot(name, revision) or _download_snapshot(name, revision, whole=whole)
     return _read_folder(folder, revision=folder.name, weights_needed=weights_needed)
 
 
@@ -207,14 +212,15 @@ def _cached_snapshot(name: str, revision: str | None) -> Path | None:
     return folder if has_weights and (folder / "config.json").is_file() else None
 
 
-def _download_snapshot(name: str, revision: str | None) -> Path:
+def _download_snapshot(name: str, revision: str | None, *, whole: bool) -> Path:
     hub = _hub(name)
-    progress.say(f"fetching {name} from the Hugging Face Hub")
+    what, files = (name, (*_DESCRIPTION_FILES, *_WEIGHT_FILES)) if whole else (f"what {name} is", _DESCRIPTION_FILES)
+    progress.say(f"fetching {what} from the Hugging Face Hub")
     try:
         # Asked first because it has a timeout: snapshot_download waits for ever where a firewall drops what it sends.
         about = hub.HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
         _check_weights_on_hub(name, {file.rfilename for file in about.siblings or ()})
-        folder = hub.snapshot_download(name, revision=about.sha, allow_patterns=list(_HUB_FILES))
+        folder = hub.snapshot_download(name, revision=about.sha, allow_patterns=list(files))
     except hub.errors.RevisionNotFoundError as error:
         raise PretrainedModelError(
             f"{name} has no revision {revision!r} on the hub", source=f"transformers:{name}", remedy="check its name"

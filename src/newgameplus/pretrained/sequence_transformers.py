@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from newgameplus.errors import PretrainedModelError
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.card import ModelCard
-from newgameplus.pretrained.checkpoint_folder import CheckpointFolder, find_checkpoint
+from newgameplus.pretrained.checkpoint_folder import CheckpointFolder
 from newgameplus.pretrained.sequence_backbone import SequenceBackbone, SequenceBody, check_sizes, last_of, mean_of
 from newgameplus.pretrained.transformers_blueprint import Blueprint, explained, import_transformers, quiet, read_config
 from newgameplus.pretrained.transformers_network import build_network
@@ -47,28 +47,27 @@ def _mappings(library: Any) -> tuple[Any, Any]:
 
 def load_text(
     name: str,
+    folder: CheckpointFolder,
     *,
     fresh: bool = False,
     steps: int | None = None,
     channels: int | None = None,
-    revision: str | None = None,
     weights: bool = True,
 ) -> PretrainedModel:
     """Load a text network as a backbone for sequences.
 
     Args:
         name: Folder or hub name.
+        folder: The checkpoint.
         fresh: Random weights in the same architecture.
         steps: Steps that sequences are brought to; 64 by default, or as many as the network has positions for.
         channels: Numbers at each step; the scenario sets it to what the data have.
-        revision: Branch, tag or commit on the hub.
         weights: Whether to read the weights; without them only the card is of use.
 
     Raises:
         MissingExtraError: Transformers is not installed.
         PretrainedModelError: The checkpoint is missing, damaged, incomplete, or does not take such sequences.
     """
-    folder = find_checkpoint(name, revision=revision, weights_needed=weights and not fresh)
     content = dict(folder.config)
     shape = check_sizes(steps, channels)
     most = _positions(content)

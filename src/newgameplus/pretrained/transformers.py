@@ -72,36 +72,27 @@ def load(
             the frames and size asked for.
     """
     pixels = {"frames": frames, "height": height, "width": width, "pooling": pooling, "mean": mean, "std": std}
-    if _reads_text(name, revision, pixels, {"steps": steps, "channels": channels}):
+    folder = find_checkpoint(name, revision=revision, weights_needed=not fresh)
+    if _reads_text(name, folder, pixels, {"steps": steps, "channels": channels}):
         from newgameplus.pretrained.sequence_transformers import load_text
 
-        return load_text(name, fresh=fresh, steps=steps, channels=channels, revision=revision)
-    plan = _plan(
-        name,
-        weights_needed=not fresh,
-        frames=frames,
-        height=height,
-        width=width,
-        pooling=pooling,
-        mean=mean,
-        std=std,
-        revision=revision,
-    )
+        return load_text(name, folder, fresh=fresh, steps=steps, channels=channels)
+    plan = _plan(name, folder, **pixels)  # type: ignore[arg-type]
     if plan.preprocessing.assumed:
         progress.say(
             f"{name} does not say how its pictures were normalized: assuming ImageNet's mean and spread "
             "(the options mean and std set others)"
         )
-    card = replace(plan.card, digest="" if fresh else plan.folder.digest)
-    folder = None if fresh else plan.folder
-    return _assemble(card, plan.blueprint, plan.preprocessing, folder=folder, keep_head=not fresh)
+    card = replace(plan.card, digest="" if fresh else folder.digest)
+    return _assemble(card, plan.blueprint, plan.preprocessing, folder=None if fresh else folder, keep_head=not fresh)
 
 
 def describe(name: str, **options: Any) -> ModelCard:
     """Return the card of a model without loading its weights: the network is built from shapes alone.
 
     Args:
-        name: As for :func:`load`; of a hub model that is not in the cache only the configuration is fetched.
+        name: As for :func:`load`; of a hub model that is not in the cache only the configuration is fetched (without
+            the weights nobody knows whether they have a pooler that a network without a head would use).
         options: Those of :func:`load`.
 
     Raises:
@@ -109,15 +100,15 @@ def describe(name: str, **options: Any) -> ModelCard:
         PretrainedModelError: As for :func:`load`, but for what only the weights can show.
     """
     numbers = {"steps": options.pop("steps", None), "channels": options.pop("channels", None)}
-    pixels = {key: value for key, value in options.items() if key != "revision"}
-    if _reads_text(name, options.get("revision"), pixels, numbers):
+    folder = find_checkpoint(name, revision=options.pop("revision", None), weights_needed=False, whole=False)
+    if _reads_text(name, folder, options, numbers):
         import torch
 
         from newgameplus.pretrained.sequence_transformers import load_text
 
         with torch.random.fork_rng(devices=[]):
-            return load_text(name, revision=options.get("revision"), weights=False, **numbers).card
-    plan = _plan(name, weights_needed=False, **options)
+            return load_text(name, folder, weights=False, **numbers).card
+    plan = _plan(name, folder, **options)
     settings = (plan.card, plan.blueprint, plan.preprocessing)
     try:
         return _assemble(*settings, folder=None, device="meta", keep_head=True).card
@@ -146,11 +137,11 @@ def rebuild(card: ModelCard) -> PretrainedModel:
     return _assemble(card, blueprint, Preprocessing.from_dict(card.facts["preprocessing"]), folder=None)
 
 
-def _reads_text(name: str, revision: str | None, pixels: Mapping[str, Any], numbers: Mapping[str, Any]) -> bool:
+def _reads_text(name: str, folder: CheckpointFolder, pixels: Mapping[str, Any], numbers: Mapping[str, Any]) -> bool:
     """Say from the configuration whether this is a text network, and refuse options of the other kind."""
     from newgameplus.pretrained.sequence_transformers import is_text_config
 
-    text = is_text_config(find_checkpoint(name, revision=revision, weights_needed=False).config)
+    text = is_text_config(folder.config)
     wrong = [key for key, value in (pixels if text else numbers).items() if value is not None]
     if wrong:
         takes = "numbers over time (steps, channels)" if text else "pictures (frames, height, width ...)"
@@ -172,27 +163,24 @@ class _Plan:
     card: ModelCard
     blueprint: Blueprint
     preprocessing: Preprocessing
-    folder: CheckpointFolder
 
 
 def _plan(
     name: str,
+    folder: CheckpointFolder,
     *,
-    weights_needed: bool,
     frames: int | None = None,
     height: int | None = None,
     width: int | None = None,
     pooling: str | None = None,
     mean: float | str | Sequence[float] | None = None,
     std: float | str | Sequence[float] | None = None,
-    revision: str | None = None,
 ) -> _Plan:
     """Read configuration and preprocessing, and check the options against them."""
     from newgameplus.pretrained.pixel_backbone import check_counts, check_pooling
     from newgameplus.pretrained.transformers_blueprint import read_blueprint
 
     check_counts(frames=frames, height=height, width=width)
-    folder = find_checkpoint(name, revision=revision, weights_needed=weights_needed)
     blueprint = read_blueprint(folder.config, folder.weight_names(), source=str(folder.path / "config.json"))
     preprocessing = _preprocessing(folder, blueprint, mean, std)
     preprocessing = replace(preprocessing, height=height or preprocessing.height, width=width or preprocessing.width)
@@ -217,7 +205,7 @@ def _plan(
             "revision": folder.revision,
         },
     )
-    return _Plan(card, blueprint, preprocessing, folder)
+    return _Plan(card, blueprint, preprocessing)
 
 
 def _assemble(
