@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from tests.recordings import record
+from typer.testing import CliRunner
 
 from newgameplus import sweep as sweep_module
+from newgameplus.cli import app
 from newgameplus.errors import MissingExtraError, RecipeError, RunError
 from newgameplus.evaluate.sweep_report import summarize_sweep, sweep_table, write_sweep_report
 from newgameplus.recipe import Recipe
+from newgameplus.scenarios.behavior import BehaviorScenario
 from newgameplus.sweep import read_over
 from newgameplus.verbs import sweep
 
@@ -61,8 +70,6 @@ def test_every_mistake_is_told_before_anything_runs(tmp_path: Path, monkeypatch:
 
 
 def test_without_ray_the_command_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError) as caught:
         sweep(written(tmp_path), ["seed=0,1"], out=tmp_path / "out")
@@ -118,12 +125,122 @@ def test_without_validation_none_is_named_best(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in page
 
 
+class RayStandIn:
+    """Runs each task when it is waited for, and is interrupted in the midst of the second."""
+
+    class exceptions:  # noqa: N801
+        class RayError(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.stop_in: str | None = "001-"
+        self.begun: list[str] = []
+        self.cancelled: list[str] = []
+
+    def init(self, **_: Any) -> None:
+        pass
+
+    shutdown = init
+
+    def remote(self, **_: Any) -> Any:
+        return lambda work: SimpleNamespace(remote=lambda recipe, folder: Task(work, recipe, folder))
+
+    def wait(self, left: list[Task], num_returns: int) -> tuple[list[Task], list[Task]]:
+        self.begun.append(left[0].name)
+        if self.stop_in and left[0].name.startswith(self.stop_in):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(BehaviorScenario, "evaluate", interrupt)
+                left[0].run()
+        left[0].run()
+        return left[:num_returns], left[num_returns:]
+
+    def get(self, task: Task) -> str:
+        return task.outcome
+
+    def cancel(self, task: Task, force: bool) -> None:
+        self.cancelled.append(task.name)
+
+
+class Task:
+    """A fit that waits to be run."""
+
+    def __init__(self, work: Any, recipe: str, folder: str) -> None:
+        self.work, self.recipe, self.folder, self.name, self.outcome = work, recipe, folder, Path(folder).name, ""
+
+    def run(self) -> None:
+        self.outcome = self.work(self.recipe, self.folder)
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_sweep_goes_on_where_it_was_and_ends_with_one_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = RayStandIn()
+    monkeypatch.setattr(sweep_module, "_import_ray", lambda: ray)
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "clips", 4, 0, spans=6)
+    written(tmp_path, data={"path": "clips", "validation": 0.3, "test": 0.3})
+    words = ["sweep", "recipe.yaml", "--over", "seed=0,1", "--workers", "1"]
+    stopped = CliRunner().invoke(app, words)
+    assert stopped.exit_code == 130, stopped.stderr
+    assert "error: interrupted" in stopped.stderr
+    (out,) = (tmp_path / "runs").iterdir()
+    assert f"go on with the same command and --out {out}" in stopped.stderr
+    assert (ray.begun, ray.cancelled) == (["000-seed=0", "001-seed=1"], ["001-seed=1"])
+    assert not (out / "sweep.json").exists()
+    first = (out / "runs" / "000-seed=0" / "evaluation.json").stat().st_mtime_ns
+    weights = (out / "runs" / "001-seed=1" / "recipe.yaml").stat().st_mtime_ns
+
+    ray.stop_in, ray.begun = None, []
+    done = CliRunner().invoke(app, [*words, "--out", str(out.relative_to(tmp_path)), "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert ray.begun == ["001-seed=1"]
+    assert (out / "runs" / "000-seed=0" / "evaluation.json").stat().st_mtime_ns == first
+    assert (out / "runs" / "001-seed=1" / "recipe.yaml").stat().st_mtime_ns == weights  # resumed, not begun anew
+    result = json.loads(done.stdout)["result"]
+    assert [run["status"] for run in result["runs"]] == ["finished"] * 2
+    assert result["report"]["settings"][0]["seeds"] == [0, 1]
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_told_to_stop_ends_calmly_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """Ray has handlers of its own, by which SIGTERM would abort the process."""
+    record(tmp_path / "clips", 6, 0)
+    written(tmp_path, adapt={"strategy": "full"})
+    words = ["sweep", "recipe.yaml", "--over", "train.epochs=1,40", "--workers", "1", "--out", "out"]
+    command = [sys.executable, "-m", "newgameplus", *words]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    log = tmp_path / "log.txt"
+    with log.open("w") as told:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=told, stderr=told)
+        first = tmp_path / "out" / "runs" / "000-epochs=1" / "evaluation.json"
+        second = tmp_path / "out" / "runs" / "001-epochs=40"
+        while not (first.is_file() and (second / "recipe.yaml").is_file()):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143, log.read_text()
+    assert "told to stop" in log.read_text()
+    assert "go on with the same command" in log.read_text()
+    assert "***" not in log.read_text()
+    assert not (second / "evaluation.json").exists()
+    before = first.stat().st_mtime_ns
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "1 of them finished before" in done.stderr
+    assert first.stat().st_mtime_ns == before
+    runs = json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in runs] == ["finished", "finished"]
+
+
 @pytest.mark.slow
 def test_fits_run_on_ray_failures_stop_no_other_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     record(tmp_path / "clips", 6, 0)
     recipe, out = written(tmp_path), tmp_path / "out"

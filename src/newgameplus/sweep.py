@@ -11,6 +11,9 @@ import datetime
 import itertools
 import os
 import re
+import shlex
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +111,15 @@ def sweep(
     waiting = {name: plan for name, plan in plans.items() if not _is_finished(folder / "runs" / name)}
     progress.say(f"sweep: {len(plans)} fits, {len(plans) - len(waiting)} of them finished before; folder {folder}")
     failures: dict[str, str] = {}
-    if waiting:
-        with _cluster(ray, workers, address):
-            failures = _run_all(ray, waiting, folder, cpus, gpus)
-    return _conclude(folder, recipe, over, plans, failures, compare)
+    try:
+        if waiting:
+            with _cluster(ray, workers, address):
+                failures = _run_all(ray, waiting, folder, cpus, gpus)
+        return _conclude(folder, recipe, over, plans, failures, compare)
+    except KeyboardInterrupt as stop:
+        same = f"--out {shlex.quote(str(folder))}"  # the usual folder has another name tomorrow
+        stop.add_note(f"every fit is kept as far as it came; go on with the same command and {same}")
+        raise
 
 
 def _with_threads(recipe: AnyRecipe, cpus: float) -> AnyRecipe:
@@ -212,7 +220,8 @@ def _cluster(ray: Any, workers: int | None, address: str | None) -> Iterator[Non
     else:
         options["address"] = address
     try:
-        ray.init(log_to_driver=False, **options)
+        with _own_signals():
+            ray.init(log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         remedy = "start one with: ray start --head, or leave --address out to fit on this machine"
         said = " ".join(str(error).split())[:300]
@@ -222,6 +231,20 @@ def _cluster(ray: Any, workers: int | None, address: str | None) -> Iterator[Non
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what SIGINT and SIGTERM do here: Ray would have SIGTERM abort the process with a dump of its stack."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_all(
@@ -245,11 +268,10 @@ def _run_all(
                         failures[name] = trouble
                         progress.say(f"  {name} failed: {trouble}")
                     bar.advance(1, name)
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt:
             for task in left:
                 with contextlib.suppress(Exception):
                     ray.cancel(task, force=True)
-            stop.add_note("every fit is kept as far as it came; go on with the same command")
             raise
     return failures
 
