@@ -132,10 +132,12 @@ def test_a_memory_goes_in_and_comes_out(place: Path, tmp_path: Path) -> None:
     assert not np.allclose(first[2], second[2])
 
 
-@pytest.mark.parametrize("start", ["sequence:cnn", pytest.param("sequence:gru", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start", ["sequence:cnn", "sequence:gru"])
 def test_numbers_over_time_leave_too(start: str, place: Path, tmp_path: Path) -> None:
     run = sequence_run(place, start)
     done = export(run.folder, tmp_path / "sequences.onnx")
+    operators = [node.op_type for node in onnx.load(done["path"]).graph.node]
+    assert operators.count("GRU") == (1 if start == "sequence:gru" else 0)  # one for both ways and all steps
     assert done["inputs"][0]["name"] == "sequences"
     assert "x, y, speed" in done["preprocessing"]
     assert export(run.folder, tmp_path / "other.onnx", data=run.recipe.data.path)["parity"]["origin"] != "test clips"
