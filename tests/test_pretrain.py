@@ -76,6 +76,9 @@ def test_recordings_without_labels_make_a_start(clips: Path, recordings: Path, t
     assert "trajectories" in result["passed_over"]["inverse-dynamics"]
     assert {Path(left["source"]).name for left in result["left_out"]} == {"copied.mp4", "short.mp4"}
     assert f"{result['after']:.0%}" in result["sentence"]
+    helped = f"ngp fit RECIPE --from run:{folder}"
+    doubtful = f"ngp choose RECIPE --candidates bundled:doom-clips --candidates run:{folder}"
+    assert result["next"] == (helped if result["helped"] else doubtful)
     assert json.loads((folder / "pretrain.json").read_text())["steps"] == 6
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 6

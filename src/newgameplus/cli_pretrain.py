@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ def pretrain(
         from newgameplus import verbs
 
         result = verbs.pretrain(recipe, data, out, steps=steps, minutes=minutes, start=start, skip_bad=skip_bad)
+        result["next"] = result["next"].replace("RECIPE", shlex.quote(str(recipe)), 1)
         return result, pretraining_text(result)
 
     answer("pretrain", as_json, work, lambda: "run the same command again to go on")

@@ -32,7 +32,8 @@ def pretrain(recipe: AnyRecipe, out: Path | None = None) -> dict[str, Any]:
         out: Folder of the result; by default ``<runs>/<name>-pretrained``.
 
     Returns:
-        What was done and whether it helped, as kept in ``pretrain.json``, with ``folder`` and ``next``.
+        What was done and whether it helped, as kept in ``pretrain.json``, with ``folder``, ``start_from``, and in
+        ``next`` the command that comes next, with ``RECIPE`` for the recipe's path.
 
     Raises:
         NewGamePlusError: Something in the recipe, the data or on the disk stands in the way; it says what to do.
@@ -67,8 +68,15 @@ def _pretrain(recipe: AnyRecipe, out: Path | None) -> dict[str, Any]:
     return result | {
         "folder": str(run.folder),
         "start_from": name,
-        "next": f"ngp fit RECIPE --from {shlex.quote(name)}",
+        "next": _next(result, name),
     }
+
+
+def _next(result: Mapping[str, Any], name: str) -> str:
+    """Return the command that comes next: a model that did not surely gain is held against the one it came from."""
+    if result["helped"]:
+        return f"ngp fit RECIPE --from {shlex.quote(name)}"
+    return f"ngp choose RECIPE --candidates {shlex.quote(result['start'])} --candidates {shlex.quote(name)}"
 
 
 def with_settings(recipe: AnyRecipe, data: str | Path | None, steps: int | None, minutes: float | None) -> AnyRecipe:
