@@ -14,6 +14,7 @@ from tests.small_tiles import (
     MEASURES,
     WORDS,
     batch_of,
+    cut_tokens,
     logits_of,
     random_scan,
     random_wishes,
@@ -181,6 +182,23 @@ def test_levels_too_high_for_its_positions_are_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(PretrainedModelError, match=r"17 tiles.*16"):
         logits_of(model, batch_of([random_scan(rng, 1, 17)], [random_wishes(rng, 1)]))
+
+
+def test_what_is_taken_back_is_forgotten(start: TileModel) -> None:
+    """A line that is drawn again must not be seen behind the one that replaces it."""
+    model, _ = change_text_vocabulary(start, FACTS, MEASURES)
+    rng = np.random.default_rng(4)
+    first, other = random_scan(rng, 3, 4), random_scan(rng, 3, 4)
+    other[:2] = first[:2]
+    wishes = random_wishes(rng, 3)
+    kept, again = batch_of([first], [wishes]), batch_of([other], [wishes])
+    cache = model.network.new_cache(1)  # type: ignore[operator]
+    with torch.no_grad():
+        model.network(cut_tokens(kept, 0, 12), cache)
+        cache.length -= 4
+        found = model.network(cut_tokens(again, 8, 12), cache)
+    assert torch.allclose(found, logits_of(model, again)[:, 8:], atol=1e-4)
+    assert cache.length == 12
 
 
 def test_without_transformers_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -79,6 +79,8 @@ class TextTileNetwork(nn.Module):
         if cache is None:
             hidden = self.body(inputs_embeds=entered, use_cache=False).last_hidden_state
         else:
+            if (taken_back := cache.inner.get_seq_length() - cache.length) > 0:  # to be drawn again
+                cache.inner.crop(-taken_back)
             hidden, cache.inner = _continue(self.body, entered, cache.inner)
             cache.length += entered.shape[1]
         logits: Tensor = hidden @ self.answer.T + self.bias
