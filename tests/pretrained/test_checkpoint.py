@@ -210,3 +210,20 @@ def test_a_description_reads_no_weights(file):
     file.write_bytes(b"")
     described = describe_pretrained(f"checkpoint:{file}", OPTIONS)
     assert ModelCard(**{**vars(described), "digest": whole.digest}) == whole
+
+
+def test_a_factory_that_computes_with_numbers_is_described_all_the_same(file, tmp_path):
+    program = tmp_path / "computing.py"
+    program.write_text(
+        "import importlib.util, torch\n"
+        f"spec = importlib.util.spec_from_file_location('own', {own_networks.__file__!r})\n"
+        "own = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(own)\n"
+        "def build():\n"
+        "    torch.linspace(0, 0.1, 3)[1].item()  # without numbers there is nothing to read\n"
+        "    return own.small()\n"
+    )
+    options = OPTIONS | {"factory": f"{program}:build"}
+    whole = load_pretrained(f"checkpoint:{file}", options=options).card
+    described = describe_pretrained(f"checkpoint:{file}", options)
+    assert ModelCard(**{**vars(described), "digest": whole.digest}) == whole

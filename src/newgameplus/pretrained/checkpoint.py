@@ -102,7 +102,7 @@ def describe(name: str, **settings: Any) -> ModelCard:
     Raises:
         PretrainedModelError: The factory is missing or cannot be used.
     """
-    import torch
+    from newgameplus.pretrained.torch_network import describe_network
 
     defaults = {
         one.name: one.default
@@ -110,12 +110,7 @@ def describe(name: str, **settings: Any) -> ModelCard:
         if one.kind is one.KEYWORD_ONLY and one.name != "fresh"
     }
     card = _card(name, defaults | settings)
-    try:
-        with torch.device("meta"):
-            network = _build(card)
-        return _assemble(card, network, keep_head=True).card
-    except PretrainedModelError:  # a factory that computes with numbers
-        return _assemble(card, _build(card), keep_head=True).card
+    return describe_network(lambda: _build(card), lambda network: _assemble(card, network, keep_head=True))
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:

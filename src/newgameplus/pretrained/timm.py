@@ -72,19 +72,14 @@ def describe(name: str, **settings: Any) -> ModelCard:
         MissingExtraError: Timm is not installed.
         PretrainedModelError: It is broken, or there is no such network.
     """
-    import torch
-
-    from newgameplus.pretrained.torch_network import assemble
+    from newgameplus.pretrained.torch_network import assemble, describe_network
 
     settings = {"weights": _DEFAULT} | dict.fromkeys(_OPTIONS[1:]) | settings
     card, known = _card(name, settings), settings["weights"] != _NONE
-    try:
-        with torch.device("meta"):
-            network = _build(card, pretrained=False)
-        return assemble(card, network, labels=_labels(network), keep_head=known).card
-    except PretrainedModelError:  # a network that computes with numbers while it is built
-        network = _build(card, pretrained=False)
-        return assemble(card, network, labels=_labels(network), keep_head=known).card
+    return describe_network(
+        lambda: _build(card, pretrained=False),
+        lambda network: assemble(card, network, labels=_labels(network), keep_head=known),
+    )
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:

@@ -6,6 +6,7 @@ One forward pass shows where to cut: the head is the linear layer whose output i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -22,7 +23,7 @@ from newgameplus.pretrained.torch_file import check_finite
 from newgameplus.pretrained.transformers_blueprint import explained
 from newgameplus.shapes import ClipShape
 
-__all__ = ["assemble", "digest_weights", "network_facts", "read_facts"]
+__all__ = ["assemble", "describe_network", "digest_weights", "network_facts", "read_facts"]
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 
@@ -59,6 +60,21 @@ def assemble(
         labels=zero_shot.labels if zero_shot else () if keep_head else card.labels,
     )
     return PretrainedModel(completed, backbone, zero_shot)
+
+
+def describe_network(build: Callable[[], nn.Module], finish: Callable[[nn.Module], PretrainedModel]) -> ModelCard:
+    """Return the card of a network that is built from shapes alone, if it can be: no weights are made or read.
+
+    Args:
+        build: Builds the network.
+        finish: Makes a model of it, as by :func:`assemble`.
+    """
+    try:
+        with torch.device("meta"):
+            network = build()
+        return finish(network).card
+    except PretrainedModelError:  # a network that computes with numbers while it is built
+        return finish(build()).card
 
 
 def digest_weights(network: nn.Module, source: str) -> str:

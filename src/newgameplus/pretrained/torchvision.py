@@ -75,18 +75,14 @@ def describe(name: str, **settings: Any) -> ModelCard:
         MissingExtraError: Torchvision is not installed.
         PretrainedModelError: It is broken, or there is no such network or weights.
     """
-    import torch
-
-    from newgameplus.pretrained.torch_network import assemble
+    from newgameplus.pretrained.torch_network import assemble, describe_network
 
     card, chosen = _card(name, {"weights": _DEFAULT} | dict.fromkeys(_OPTIONS[1:]) | settings)
     labels = tuple(str(one) for one in chosen.meta.get("categories", ())) if chosen is not None else ()
-    try:
-        with torch.device("meta"):
-            network = _build(card, None)
-        return assemble(card, network, labels=labels, keep_head=chosen is not None).card
-    except PretrainedModelError:  # a network that computes with numbers while it is built
-        return assemble(card, _build(card, None), labels=labels, keep_head=chosen is not None).card
+    return describe_network(
+        lambda: _build(card, None),
+        lambda network: assemble(card, network, labels=labels, keep_head=chosen is not None),
+    )
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:
