@@ -73,6 +73,7 @@ def test_recordings_without_labels_make_a_start(clips: Path, recordings: Path, t
     assert result["folder"] == str(folder)
     assert result["clips"] == 48
     assert result["objectives"] == ["temporal-order", "two-views"]
+    assert result["learning_rate"] == 3e-5
     assert "trajectories" in result["passed_over"]["inverse-dynamics"]
     assert {Path(left["source"]).name for left in result["left_out"]} == {"copied.mp4", "short.mp4"}
     assert f"{result['after']:.0%}" in result["sentence"]
@@ -166,7 +167,9 @@ def test_trajectories_beside_the_recordings_tell_what_was_held(clips: Path, tmp_
         )  # fmt: skip
     recipe = make_recipe(clips, folder, tmp_path, pretrain={"steps": 2})
     result = pretrain(recipe)
-    assert "inverse-dynamics" in result["objectives"]
+    assert result["objectives"] == ["inverse-dynamics"]  # alone: the others beside it take away what it teaches
+    assert set(result["passed_over"]) == {"temporal-order", "two-views"}
+    assert result["learning_rate"] == 3e-4
     row = json.loads((tmp_path / "bars-pretrained" / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["loss_inverse-dynamics"] > 0
 

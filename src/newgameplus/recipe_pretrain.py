@@ -18,16 +18,17 @@ class PretrainSettings(Strict):
     """Recordings without labels: a video, or a folder of them; null takes those videos of ``data.path`` of which
     nothing is tested or validated on."""
     objectives: Literal["auto"] | Names = "auto"
-    """What to learn: ``temporal-order``, ``two-views``, ``inverse-dynamics``; ``auto`` takes those that the model and
-    the recordings can have."""
+    """What to learn: ``temporal-order``, ``two-views``, ``inverse-dynamics``; ``auto`` takes ``inverse-dynamics`` alone
+    where recordings say which actions were held, else what the model can have of the other two."""
     steps: Count = 1000
     """Steps."""
     minutes: Positive | None = None
     """Longest time to train; lowers ``steps`` to what fits, as the first few tell."""
     batch_size: Annotated[int, Field(ge=2, le=10**6, strict=True)] = 32
     """Clips per step."""
-    learning_rate: Rate = 0.0003
-    """Highest rate."""
+    learning_rate: Rate | Literal["auto"] = "auto"
+    """Highest rate; ``auto`` is 0.0003 for ``inverse-dynamics`` alone, and 0.00003 where other objectives, which pull
+    features away from what the model knows, are learned (docs/benchmarks/continued_pretraining.md)."""
     hop: Positive | None = None
     """Seconds from the start of one clip to the next; null puts clip behind clip."""
 

@@ -40,6 +40,9 @@ __all__ = ["OBJECTIVES", "pretrain_behavior"]
 
 _MOST_JUDGED = 2000
 _FEWEST_FRAMES = 4
+#: Learning rates, measured on a validation map: what actions teach, and what a clip asks of itself.
+_RATE_OF_ACTIONS, _GENTLE_RATE = 3e-4, 3e-5
+_ACTIONS = "inverse-dynamics"
 #: What may be learned without labels, by the name that a recipe uses, and its share of the loss.
 OBJECTIVES: Mapping[str, float] = MappingProxyType({"inverse-dynamics": 1.0, "temporal-order": 1.0, "two-views": 1.0})
 
@@ -79,7 +82,7 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
         "objectives": list(chosen),
         "steps": steps,
         "batch_size": min(recipe.pretrain.batch_size, clips),
-        "learning_rate": recipe.pretrain.learning_rate,
+        "learning_rate": _rate(recipe, chosen),
         "seed": recipe.seed,
     }
     seen = name_recordings(clip.path for clip in unlabelled.cached.clip_set.clips)
@@ -113,7 +116,7 @@ def _objectives(
     """
     impossible: dict[str, str] = {}
     if not unlabelled.action_names:
-        impossible["inverse-dynamics"] = "no trajectories beside the recordings say which actions were held"
+        impossible[_ACTIONS] = "no trajectories beside the recordings say which actions were held"
     if start.card.shape.frames < _FEWEST_FRAMES:
         impossible["temporal-order"] = (
             f"the model sees {start.card.shape.frames} frames, and {_FEWEST_FRAMES} are needed"
@@ -121,6 +124,9 @@ def _objectives(
     elif not _sees_order(start.backbone, unlabelled):
         impossible["temporal-order"] = "the model's features do not depend on the order of the frames"
     wanted = recipe.pretrain.objectives
+    if wanted == "auto" and _ACTIONS not in impossible:
+        why = "actions that were recorded teach more, and more without it beside them"
+        return (_ACTIONS,), {name: impossible.get(name, why) for name in OBJECTIVES if name != _ACTIONS}
     if wanted == "auto":
         return tuple(name for name in OBJECTIVES if name not in impossible), impossible
     for name in wanted:
@@ -137,6 +143,14 @@ def _sees_order(backbone: Backbone, unlabelled: UnlabelledClips) -> bool:
     halves = torch.roll(clips, clips.shape[1] // 2, dims=1)
     straight, rolled = backbone(clips).float(), backbone(halves).float()
     return bool((straight - rolled).abs().max() > 1e-3 * straight.abs().max())
+
+
+def _rate(recipe: Recipe, chosen: tuple[str, ...]) -> float:
+    """Return the highest learning rate that the recipe wants, or the one that suits what is learned."""
+    wanted = recipe.pretrain.learning_rate
+    if wanted != "auto":
+        return wanted
+    return _RATE_OF_ACTIONS if chosen == (_ACTIONS,) else _GENTLE_RATE
 
 
 def _train(
@@ -163,7 +177,7 @@ def _train(
         generator,
         batch,
         settings.steps,
-        settings.learning_rate,
+        _rate(recipe, chosen),
         recipe.train,
         recipe.seed,
         run.checkpoint("pretraining"),
