@@ -2,14 +2,15 @@
 
     python benchmarks/strategies.py [--quick] [--out results-strategies] [--workers 1]
 
-Three maps that no pretraining saw, seen from behind the player, eight actions, and a head that starts afresh, as for
-classes that the model has no names for. A cell is one backbone, number of labels and seed;
+Three maps that no pretraining saw, eight actions, and a head that starts afresh, as for classes that the model has no
+names for. A cell is one backbone, number of labels and seed;
 each seed takes another map. Labels come from that map's training episodes; *seen* is the accuracy on held-out episodes
 of the same map, *unseen* the mean over held-out episodes of the two other maps. Backbones:
 
-- ``bundled``: ``bundled:doom-clips``, whose pretraining (scripts/pretrain_doom_clips.py) never saw this camera.
+- ``bundled``: ``bundled:doom-clips``, made by scripts/pretrain_doom_clips.py; it looks from behind the player, which
+  its pretraining never did.
 - ``resnet``: a small ResNet of the Transformers library over single frames, pretrained by this script on six other maps
-  through both cameras (inverse dynamics, no human labels), pooled over time.
+  (inverse dynamics, no human labels), pooled over time; it looks through the player's eyes, as its pretraining did.
 
 Every strategy has the same number of steps. WiSE-FT and soup follow LP-FT and hold back a fifth of the labels to choose
 by. A unit (strategy of a cell) is kept as one JSON file, so that an interrupted benchmark goes on where it stopped.
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAPS = ("freedoom2:MAP02", "freedoom2:MAP05", "freedoom2:MAP07")
 SOURCE_MAPS = tuple(f"freedoom2:MAP{number:02d}" for number in (1, 3, 4, 6, 8, 9))
 BACKBONES = ("bundled", "resnet")
+VIEWS = {"bundled": "behind", "resnet": "first"}
 DEFAULT = "lp-ft"
 STRATEGIES = (
     "lp-ft", "probe", "full", "lora", "l2-sp", "gradual", "surgical-first", "surgical-middle", "surgical-last",
@@ -55,16 +57,16 @@ INTRO = """\
 
 Options: `--out` (results-strategies), `--workers` (1). The raw results are in `benchmarks/results/strategies.json`.
 
-Three maps that no pretraining saw, seen from behind the player, eight actions, and a head that starts afresh; {steps}
-steps of 32 clips for every strategy (at least four epochs). Each seed takes another map: labels come from its
-training episodes; *seen* is the accuracy on {tested} clips of its held-out episodes, *unseen* the mean over {tested}
-clips each of the two other maps. ± is a 95 % t interval over seeds; differences are paired by seed. *s* is processor
-time of training on a core shared with others; *MB* is what a step of the last phase holds: weights, gradients, moments,
-and what waits for the backward pass. WiSE-FT and soup hold back a fifth of the labels to choose by.
+Three maps that no pretraining saw, eight actions, and a head that starts afresh; {steps} steps of 32 clips for every
+strategy (at least four epochs). Each seed takes another map: labels come from its training episodes; *seen* is the
+accuracy on {tested} clips of its held-out episodes, *unseen* the mean over {tested} clips each of the two other maps.
+± is a 95 % t interval over seeds; differences are paired by seed. *s* is processor time of training on a core shared
+with others; *MB* is what a step of the last phase holds: weights, gradients, moments, and what waits for the backward
+pass. WiSE-FT and soup hold back a fifth of the labels to choose by.
 
-Backbones: `bundled` is `bundled:doom-clips` (0.76 million weights), whose pretraining never saw this camera; `resnet`
-is a ResNet of Transformers with 0.89 million over single frames, pretrained by the script on six other maps through
-both cameras {trained}, pooled over time.
+Backbones: `bundled` is `bundled:doom-clips` (0.76 million weights); it looks from behind the player, which its
+pretraining never did. `resnet` is a ResNet of Transformers with 0.89 million over single frames, pretrained by the
+script on six other maps {trained}, pooled over time; it looks through the player's eyes, as its pretraining did.
 
 {counted}.
 """
@@ -85,12 +87,12 @@ class Sizes:
     steps: int = 100
     seeds: tuple[int, ...] = (0, 1, 2)
     labels: tuple[int, ...] = (200, 50, 1000)
-    pretraining_steps: int = 2400
     pretraining_episodes: int = 10
+    pretraining_steps: int = 1600
     maps: tuple[str, ...] = MAPS
 
 
-QUICK = Sizes(8, 12, (0,), (50,), 5, 1, MAPS[:2])
+QUICK = Sizes(8, 12, (0,), (50,), 1, 5, MAPS[:2])
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,16 @@ class Cell:
 # --- recordings and pretraining --------------------------------------------------------------------------------------
 
 
-def clips_folder(out: Path, name: str) -> Path:
+def clips_folder(out: Path, name: str, view: str) -> Path:
     """Where the recording of a map lies."""
-    return out / "clips" / f"behind-{name.replace(':', '-')}"
+    return out / "clips" / f"{view}-{name.replace(':', '-')}"
 
 
-def record(name: str, episodes: int, out: Path) -> None:
+def record(name: str, view: str, episodes: int, out: Path) -> None:
     """Record one map once."""
     from newgameplus.verbs import record_doom
 
-    record_doom(name, episodes, clips_folder(out, name), seed=777, view="behind", resume=True)
+    record_doom(name, episodes, clips_folder(out, name, view), seed=777, view=view, resume=True)
 
 
 def pretraining_script() -> Any:
@@ -134,7 +136,7 @@ def pretraining_script() -> Any:
     return module
 
 
-def pretrain_resnet(out: Path, steps: int, episodes: int) -> Path:
+def pretrain_resnet(out: Path, sizes: Sizes) -> Path:
     """Pretrain a ResNet of 0.9 million weights on the source maps, once; return its checkpoint folder."""
     folder = out / "resnet"
     if (folder / "trained.json").is_file():
@@ -151,11 +153,10 @@ def pretrain_resnet(out: Path, steps: int, episodes: int) -> Path:
     script = pretraining_script()
     recipe = yaml.safe_load((ROOT / "scripts" / "pretrain_doom_clips.yaml").read_text())
     recipe |= {"height": 48, "width": 64, "frames": 4, "stride": 3, "multiplayer_episodes": 0}
-    recipe |= {"episodes": episodes, "behind_episodes": episodes}
+    recipe["episodes"] = sizes.pretraining_episodes
     recordings = out / "source"
     recordings.mkdir(parents=True, exist_ok=True)
-    views = [f"{name}{view}" for name in SOURCE_MAPS for view in ("", "@behind")]
-    for name in views:
+    for name in SOURCE_MAPS:
         print(script.record_map(name, recordings, recipe), file=sys.stderr, flush=True)
     torch.manual_seed(0)
     config = transformers.ResNetConfig(
@@ -169,13 +170,17 @@ def pretrain_resnet(out: Path, steps: int, episodes: int) -> Path:
     model = load_pretrained(f"transformers:{folder}", options={"frames": 4})
     generator = torch.Generator().manual_seed(0)
     objective = InverseDynamics(script.LABELS, model.backbone.feature_dim, Augmentation(generator), generator)
-    batches = script.batches(script.load_streams(views, recordings), 64, 4, 0)
+    batches = script.batches(script.load_streams(list(SOURCE_MAPS), recordings), 64, 4, 0)
     rows: list[dict[str, Any]] = []
     began = time.process_time()
-    pretrain(model.backbone, {objective: 1.0}, batches, steps=steps, each=rows.append, half_precision=False)
+    pretrain(
+        model.backbone, {objective: 1.0}, batches, steps=sizes.pretraining_steps, each=rows.append, half_precision=False
+    )
     seconds = round(time.process_time() - began)
     model.backbone.network.save_pretrained(folder)  # type: ignore[operator,union-attr]
-    (folder / "trained.json").write_text(json.dumps({"steps": steps, "batch": 64, "seconds": seconds, "rows": rows}))
+    (folder / "trained.json").write_text(
+        json.dumps({"steps": sizes.pretraining_steps, "batch": 64, "seconds": seconds, "rows": rows})
+    )
     return folder
 
 
@@ -192,14 +197,14 @@ def load_start(backbone: str, out: Path) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def load_map(out: Path, name: str, episodes: int, labels: int, validation: float, seed: int, shape: Any) -> Any:
+def load_map(recording: Path, episodes: int, labels: int, validation: float, seed: int, shape: Any) -> Any:
     """Load the clips of a map with so many labels, split by episodes."""
     from newgameplus.recipe import DataSettings
     from newgameplus.scenarios.behavior_data import load_game
 
     first_test = round(episodes * (1 - TEST_SHARE))
     data = DataSettings(
-        path=str(clips_folder(out, name)),
+        path=str(recording),
         labels="actions.csv",
         max_labels=labels,
         validation=validation,
@@ -267,7 +272,8 @@ def train_arm(cell: Cell, arm: str, sizes: Sizes, out: Path) -> dict[str, Any]:
     start = load_start(cell.backbone, out)
     shape = start.card.shape
     share = 0.2 if arm in AFTER else 0.0
-    game = load_map(out, cell.map, sizes.episodes, cell.labels, share, cell.seed, shape)
+    recorded = {name: clips_folder(out, name, VIEWS[cell.backbone]) for name in sizes.maps}
+    game = load_map(recorded[cell.map], sizes.episodes, cell.labels, share, cell.seed, shape)
     strategy = DEFAULT if arm in AFTER else arm
     phases = plan_phases(strategy, len(start.backbone.blocks()), 0.8)
     settings = TrainSettings(steps=sizes.steps, threads=1)
@@ -296,8 +302,8 @@ def train_arm(cell: Cell, arm: str, sizes: Sizes, out: Path) -> dict[str, Any]:
             choice = choose_weights(AFTER[arm], classifier, [more["keep"]], epochs, train, validation, settings)
             note = choice.text
     seconds = time.process_time() - began
-    others = [name for name in sizes.maps if name != cell.map]
-    unseen = [accuracy(classifier, load_map(out, name, sizes.episodes, 50, 0.0, 0, shape), shape) for name in others]
+    others = [load_map(recorded[name], sizes.episodes, 50, 0.0, 0, shape) for name in recorded if name != cell.map]
+    unseen = [accuracy(classifier, other, shape) for other in others]
     return {
         "seen": accuracy(classifier, game, shape),
         "unseen": statistics.fmean(unseen),
@@ -483,10 +489,11 @@ def main() -> None:
     sizes = QUICK if arguments.quick else Sizes()
     out: Path = (arguments.out / "quick" if arguments.quick else arguments.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for name in sizes.maps:
-        record(name, sizes.episodes, out)
+    for view in VIEWS.values():
+        for name in sizes.maps:
+            record(name, view, sizes.episodes, out)
     if arguments.only_pretrain:
-        pretrain_resnet(out, sizes.pretraining_steps, sizes.pretraining_episodes)
+        pretrain_resnet(out, sizes)
         return
     wanted = plan(sizes)
     units: list[dict[str, Any]] = []
@@ -500,7 +507,7 @@ def main() -> None:
         pretrained = False
         for cell, arm in wanted:
             if cell.backbone == "resnet" and not pretrained:
-                pool.submit(pretrain_resnet, out, sizes.pretraining_steps, sizes.pretraining_episodes).result()
+                pool.submit(pretrain_resnet, out, sizes).result()
                 pretrained = True
             pool.submit(run_unit, cell, arm, sizes, out).add_done_callback(collect)
     print(tables(units))
