@@ -10,6 +10,8 @@ name the actions in held-out episodes. Maps: ``bundled:tiles`` on rooms of Zelda
 included, and is then fitted with 5 and 20 rooms. What is run is what a user runs: ``ngp pretrain`` and ``ngp fit``.
 Needs ``scenes/zelda`` of the measuring data (NGP_DATA).
 
+``--validation 1`` (in another ``--out``) compares settings of ``ngp pretrain`` on a map that is not tested on.
+
 Everything is kept in ``--out`` as it is done; run again after an interruption and it goes on. Prints the tables of
 docs/benchmarks/continued_pretraining.md, and keeps them and the raw results as continued_pretraining.md and .json.
 """
@@ -48,11 +50,21 @@ COUNTS = (5, 20)
 HELD_OUT = 10
 #: How clips go on: by objectives that no label could be made of; by those at the rate that once was the default; and by
 #: what the tool takes by itself where it finds recorded actions, which are the very labels here.
-SECTIONS: Mapping[str, Mapping[str, Any]] = {
+SECTIONS: dict[str, Mapping[str, Any]] = {
     "continued": {"objectives": ("temporal-order", "two-views")},
     "continued, rate 3e-4": {"objectives": ("temporal-order", "two-views"), "learning_rate": 3e-4},
     "continued, with actions": {"objectives": "auto"},
 }
+#: What else was held against these on a map that is not tested on, before the defaults were set.
+MORE_SECTIONS: dict[str, Mapping[str, Any]] = {
+    "two-views, rate 1e-4": {"objectives": ("two-views",), "learning_rate": 1e-4},
+    "temporal-order, rate 1e-4": {"objectives": ("temporal-order",), "learning_rate": 1e-4},
+    "all three, rate 3e-4": {
+        "objectives": ("inverse-dynamics", "temporal-order", "two-views"),
+        "learning_rate": 3e-4,
+    },
+}
+VALIDATION_MAP = "freedoom2:MAP11"
 TITLES = {"scratch": "random weights", "bundled": "the bundled model"}
 BASE = "bundled"
 GAMES = {"clips": "Doom from behind the player", "maps": "Zelda rooms"}
@@ -89,7 +101,7 @@ def pretrain_clips(name: str, seed: int, arm: str, arguments: Any) -> dict[str, 
     if (folder / "pretrain.json").is_file():
         content: dict[str, Any] = json.loads((folder / "pretrain.json").read_text())
         return content
-    section = {**SECTIONS[arm], "steps": arguments.pretraining_steps}
+    section = {**(SECTIONS | MORE_SECTIONS)[arm], "steps": arguments.pretraining_steps}
     train = {"threads": arguments.threads, "precision": "bf16"}
     recipe = clip_recipe(name, seed, max(LABELS), arguments, pretrain=section, train=train)
     return pretrain(recipe, out=folder)
@@ -112,7 +124,7 @@ def fit_clips(name: str, seed: int, labels: int, arm: str, arguments: Any) -> di
 
 def clip_units(seed: int, arms: Sequence[str], arguments: Any) -> Iterator[dict[str, Any]]:
     """Run what is not done yet of some arms of a seed; yield all of it."""
-    name = MAPS[seed % len(MAPS)]
+    name = VALIDATION_MAP if arguments.validation else MAPS[seed % len(MAPS)]
     record(name, arguments.episodes, arguments.out)
     place = {"part": "clips", "game": name, "seed": seed}
     cells = arguments.out / "cells"
@@ -271,18 +283,22 @@ def tables(units: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Run the benchmark."""
     defaults = {"seeds": 3, "episodes": EPISODES, "steps": 100, "pretraining-steps": 300, "map-steps": 100,
-                "map-pretraining-steps": 300}  # fmt: skip
-    quick = {"seeds": 1, "episodes": 4, "steps": 4, "pretraining-steps": 2, "map-steps": 2, "map-pretraining-steps": 2}
+                "map-pretraining-steps": 300, "validation": 0}  # fmt: skip
+    quick = {"seeds": 1, "episodes": 4, "steps": 4, "pretraining-steps": 2, "map-steps": 2, "map-pretraining-steps": 2,
+             "validation": 0}  # fmt: skip
     arguments = read_arguments(__doc__, "results-continued", defaults, quick)
     units: list[dict[str, Any]] = []
     text = ""
     first, *last = (BASE, "continued"), *((arm,) for arm in [*SECTIONS][1:])
-    parts = [
-        part
-        for seed in range(arguments.seeds)
-        for part in (clip_units(seed, first, arguments), map_units(seed, arguments))
-    ]
-    parts += [clip_units(seed, arms, arguments) for arms in last for seed in range(arguments.seeds)]
+    if arguments.validation:
+        parts = [clip_units(seed, (BASE, *SECTIONS, *MORE_SECTIONS), arguments) for seed in range(arguments.seeds)]
+    else:
+        parts = [
+            part
+            for seed in range(arguments.seeds)
+            for part in (clip_units(seed, first, arguments), map_units(seed, arguments))
+        ]
+        parts += [clip_units(seed, arms, arguments) for arms in last for seed in range(arguments.seeds)]
     for part in parts:
         for unit in part:
             units.append(unit)
