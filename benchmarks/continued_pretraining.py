@@ -30,7 +30,7 @@ import numpy as np
 from few_maps import DUNGEON, ROOM, ROOM_RULES, zelda_rooms
 from newgameplus.recipe_behavior import Recipe
 from newgameplus.run import Run
-from newgameplus.verbs import fit, pretrain, resume
+from newgameplus.verbs import fit, pretrain, record_doom, resume
 from scene_common import (
     Bench,
     find_data,
@@ -42,7 +42,7 @@ from scene_common import (
     read_arguments,
     write_maps,
 )
-from strategies import MAPS, STUDENT, clips_folder, record
+from strategies import MAPS, STUDENT
 
 EPISODES, TEST_SHARE = 54, 0.25
 LABELS = (200, 50)
@@ -71,6 +71,11 @@ GAMES = {"clips": "Doom from behind the player", "maps": "Zelda rooms"}
 
 
 # --- clips -----------------------------------------------------------------------------------------------------------
+
+
+def clips_folder(out: Path, name: str) -> Path:
+    """Return where the recording of a map lies."""
+    return out / "clips" / f"behind-{name.replace(':', '-')}"
 
 
 def clip_recipe(name: str, seed: int, labels: int, arguments: Any, **sections: Any) -> Recipe:
@@ -125,7 +130,7 @@ def fit_clips(name: str, seed: int, labels: int, arm: str, arguments: Any) -> di
 def clip_units(seed: int, arms: Sequence[str], arguments: Any) -> Iterator[dict[str, Any]]:
     """Run what is not done yet of some arms of a seed; yield all of it."""
     name = VALIDATION_MAP if arguments.validation else MAPS[seed % len(MAPS)]
-    record(name, arguments.episodes, arguments.out)
+    record_doom(name, arguments.episodes, clips_folder(arguments.out, name), seed=777, view="behind", resume=True)
     place = {"part": "clips", "game": name, "seed": seed}
     cells = arguments.out / "cells"
     for arm in arms:

@@ -167,7 +167,7 @@ def test_trajectories_beside_the_recordings_tell_what_was_held(clips: Path, tmp_
         )  # fmt: skip
     recipe = make_recipe(clips, folder, tmp_path, pretrain={"steps": 2})
     result = pretrain(recipe)
-    assert result["objectives"] == ["inverse-dynamics"]  # alone: the others beside it take away what it teaches
+    assert result["objectives"] == ["inverse-dynamics"]  # alone: the others add time and no accuracy
     assert set(result["passed_over"]) == {"temporal-order", "two-views"}
     assert result["learning_rate"] == 3e-4
     row = json.loads((tmp_path / "bars-pretrained" / "metrics.jsonl").read_text().splitlines()[-1])
