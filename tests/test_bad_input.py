@@ -515,3 +515,15 @@ def test_read_only_places(clips: Path, finished: Path, tmp_path: Path, monkeypat
         monkeypatch.setenv("NGP_CACHE", str(disk / "cache"))
         with pytest.raises(NewGamePlusError, match="Read-only"):
             fit(make_recipe(clips), tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_work_is_done_does_no_harm(kind: signal.Signals) -> None:
+    script = (
+        "import atexit, os\n"
+        f"atexit.register(lambda: os.kill(os.getpid(), {int(kind)}))\n"
+        "from newgameplus.console import run\n"
+        "run(lambda standalone_mode: 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

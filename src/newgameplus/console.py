@@ -47,6 +47,7 @@ def run(app: Callable[..., Any]) -> NoReturn:
         if not hasattr(error, "format_message"):
             raise
         code = _misunderstood(error)
+    _calm()  # what arrives while the interpreter takes itself down would kill a process whose work is done
     sys.exit(code)
 
 
