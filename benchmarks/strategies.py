@@ -73,9 +73,10 @@ script on six other maps {trained}, pooled over time; it looks through the playe
 
 READING = (
     "The default is lp-ft. It stays so unless a strategy is better in several of these tables, seen and unseen.",
-    "What is not measured here: longer trainings, other games, other ranks of lora and strengths of l2-sp than the",
-    "defaults, which were not tuned. The small resnet averages over places and hardly sees where things move; where",
-    "its rows lie near an eighth, which guessing among eight actions would give, they do not rank strategies.",
+    "The small resnet averages over places and hardly sees where things move: its rows lie a few points apart, near a",
+    "third where guessing among eight actions would give an eighth, and its intervals tell almost no strategies apart.",
+    "What is not measured here: longer trainings, other games, large backbones with hub weights, other ranks of lora",
+    "and strengths of l2-sp than the defaults, which were not tuned.",
 )
 
 
