@@ -19,7 +19,6 @@ docs/benchmarks/continued_pretraining.md, and keeps them and the raw results as 
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,13 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from few_maps import DUNGEON, ROOM, ROOM_RULES, zelda_rooms
+from few_maps import DUNGEON, ROOM_RULES, all_rooms, zelda_rooms
 from newgameplus.recipe_behavior import Recipe
 from newgameplus.run import Run
 from newgameplus.verbs import fit, pretrain, record_doom, resume
 from scene_common import (
     Bench,
-    find_data,
     guarded,
     keep_results,
     kept,
@@ -42,7 +40,8 @@ from scene_common import (
     read_arguments,
     write_maps,
 )
-from strategies import MAPS, STUDENT
+from strategies import MAPS
+from strategies import text as mean
 
 EPISODES, TEST_SHARE = 54, 0.25
 LABELS = (200, 50)
@@ -149,20 +148,6 @@ def clip_units(seed: int, arms: Sequence[str], arguments: Any) -> Iterator[dict[
 # --- maps ------------------------------------------------------------------------------------------------------------
 
 
-def all_rooms() -> dict[str, str]:
-    """Return every room of the dungeons, those that cannot be played included."""
-    maps: dict[str, str] = {}
-    rows, columns = ROOM
-    for path in sorted(find_data("scenes", "zelda", "dungeons").glob("tloz*.txt")):
-        lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-        for top in range(0, len(lines), rows):
-            for left in range(0, len(lines[0]), columns):
-                text = "\n".join(line[left : left + columns] for line in lines[top : top + rows])
-                if set(text) - {"-", "\n"}:
-                    maps[f"{path.stem}-{top // rows}-{left // columns}"] = text
-    return maps
-
-
 def draw_rooms(seed: int, counts: Sequence[int], out: Path) -> dict[str, Path]:
     """Write the rooms of a seed: held-out ones, drawn ones (5 are the first of 20), and all others as the pool."""
     rooms = zelda_rooms()
@@ -170,7 +155,7 @@ def draw_rooms(seed: int, counts: Sequence[int], out: Path) -> dict[str, Path]:
     order = [names[n] for n in np.random.default_rng(seed).permutation(len(names))]
     held, drawn = order[:HELD_OUT], order[HELD_OUT : HELD_OUT + max(COUNTS)]
     taken = {rooms[name] for name in (*held, *drawn)}
-    distinct = {text: name for name, text in all_rooms().items() if text not in taken}
+    distinct = {text: name for name, text in all_rooms() if text not in taken}
     parts = {"held-out": held} | {str(count): drawn[:count] for count in counts}
     content = {part: {name: rooms[name] for name in some} for part, some in parts.items()}
     content["pool"] = {name: text for text, name in distinct.items()}
@@ -229,17 +214,6 @@ def timed(work: Any) -> dict[str, Any]:
     """Do some work; also say how much processor time it took (less where it was interrupted)."""
     began = time.process_time()
     return dict(work()) | {"processor_seconds": round(time.process_time() - began, 1)}
-
-
-def mean(values: Sequence[float], digits: int = 3, *, signed: bool = False) -> str:
-    """Write a mean over seeds with its 95 % t interval."""
-    if not values:
-        return "-"
-    shown = f"{statistics.fmean(values):{'+' if signed else ''}.{digits}f}"
-    if len(values) == 1:
-        return f"{shown} (1 seed)"
-    half = STUDENT[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{shown} ± {half:.{digits}f}"
 
 
 def result_table(units: Sequence[Mapping[str, Any]], what: str, count_of: str) -> str:

@@ -15,7 +15,7 @@ docs/benchmarks/few_maps.md, which says how each column is defined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,19 +88,25 @@ class Kind:
     train: Mapping[str, Any]
 
 
-def zelda_rooms() -> dict[str, str]:
-    """Return the distinct rooms of all dungeons that the rules pass, by dungeon and place."""
-    rules = open_rules("top-down", options=ROOM_RULES)
-    rooms: dict[str, str] = {}
+def all_rooms() -> Iterator[tuple[str, str]]:
+    """Yield every room of all dungeons by dungeon and place, those that cannot be played included."""
     rows, columns = ROOM
     for path in sorted(find_data("scenes", "zelda", "dungeons").glob("tloz*.txt")):
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
         for top in range(0, len(lines), rows):
             for left in range(0, len(lines[0]), columns):
                 text = "\n".join(line[left : left + columns] for line in lines[top : top + rows])
-                fresh = text not in rooms.values() and set(text) - {"-", "\n"}
-                if fresh and rules.solve(Level.from_text(text, DUNGEON)).playable:
-                    rooms[f"{path.stem}-{top // rows}-{left // columns}"] = text
+                if set(text) - {"-", "\n"}:
+                    yield f"{path.stem}-{top // rows}-{left // columns}", text
+
+
+def zelda_rooms() -> dict[str, str]:
+    """Return the distinct rooms of all dungeons that the rules pass, by dungeon and place."""
+    rules = open_rules("top-down", options=ROOM_RULES)
+    rooms: dict[str, str] = {}
+    for name, text in all_rooms():
+        if text not in rooms.values() and rules.solve(Level.from_text(text, DUNGEON)).playable:
+            rooms[name] = text
     return rooms
 
 

@@ -345,15 +345,15 @@ def by_seed(units: list[dict[str, Any]], arm: str, key: str) -> dict[int, float]
     return {unit["seed"]: unit[key] for unit in units if unit["arm"] == arm}
 
 
-def text(values: list[float], seeds: int, *, signed: bool = False) -> str:
-    """Mean and 95 % t-interval over seeds."""
+def text(values: list[float], seeds: int | None = None, *, signed: bool = False) -> str:
+    """Mean and 95 % t-interval over seeds; tells how many there are if they are not ``seeds``."""
     if not values:
         return "-"
     shown = f"{statistics.fmean(values):{'+' if signed else ''}.3f}"
     if len(values) == 1:
         return f"{shown} (1 seed)"
     half = STUDENT[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{shown} ± {half:.3f}" + ("" if len(values) == seeds else f" ({len(values)} seeds)")
+    return f"{shown} ± {half:.3f}" + ("" if seeds in (None, len(values)) else f" ({len(values)} seeds)")
 
 
 def table(units: list[dict[str, Any]]) -> list[str]:
