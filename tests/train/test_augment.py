@@ -32,6 +32,29 @@ def test_all_frames_of_a_clip_change_alike_so_that_movement_stays() -> None:
     assert not torch.equal(varied, still)
 
 
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 20, 30, 1), (4, 1, 40, 17, 3), (3, 2, 1, 1, 3), (2, 2, 9, 60, 4), (0, 2, 9, 9, 1)]
+)
+def test_light_and_position_change_as_the_formula_says(shape: tuple[int, ...]) -> None:
+    """Pixel by pixel, in floating point: moved with the edge repeated, then contrast about the mean, then light."""
+    clips = np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+    draws, (batch, _, height, width, _) = np.random.default_rng(3), shape
+    contrast = np.exp(draws.uniform(-0.28, 0.28, size=batch))
+    light = draws.uniform(-0.15, 0.15, size=batch) * 255.0
+    most = int(height * 0.06), int(width * 0.06)
+    down, right = (draws.integers(-side, side + 1, size=batch) for side in most)
+    wanted = np.empty_like(clips)
+    for index in range(batch):
+        rows = np.clip(np.arange(height) - down[index], 0, height - 1)
+        columns = np.clip(np.arange(width) - right[index], 0, width - 1)
+        moved = clips[index][:, rows][:, :, columns].astype(np.float32)
+        middle, factor, more = moved.mean(dtype=np.float64), contrast[index], light[index]
+        changed = (moved - np.float32(middle)) * np.float32(factor) + np.float32(middle) + np.float32(more)
+        wanted[index] = changed.round().clip(0, 255)
+    varied = augment_clips(torch.from_numpy(clips), np.random.default_rng(3))
+    assert np.array_equal(varied.numpy(), wanted)
+
+
 def test_names_say_what_a_mirror_does() -> None:
     assert mirrored_classes(["turn_left", "idle", "turn_right"]).tolist() == [2, 1, 0]
     assert mirrored_classes(["Strafe Right", "Strafe Left"]).tolist() == [1, 0]
