@@ -35,19 +35,34 @@ _LARGEST = 10.0
 
 
 class SequenceBody(nn.Module, ABC):
-    """What stands between the projected steps and the features."""
+    """What stands between the projected steps and the features.
+
+    Attributes:
+        input_dim: Width of the projected steps.
+        state_dim: Width of what is known at each step.
+        feature_dim: Width of the features.
+    """
 
     input_dim: int
+    state_dim: int
     feature_dim: int
 
     @abstractmethod
-    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Turn float32 [batch, steps, input_dim] into features [batch, feature_dim].
+    def states(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Turn float32 [batch, steps, input_dim] into the states of all steps [batch, steps, state_dim].
 
         Args:
             steps: The projected steps.
             mask: float32 [batch, steps]; 1 where there is something, 0 behind the end.
         """
+
+    @abstractmethod
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Turn the states of all steps into features [batch, feature_dim]."""
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Turn float32 [batch, steps, input_dim] into features [batch, feature_dim]; see :meth:`states`."""
+        return self.pool(self.states(steps, mask), mask)
 
 
 class SequenceBackbone(Backbone):
@@ -97,10 +112,32 @@ class SequenceBackbone(Backbone):
     def forward(self, clips: Tensor) -> Tensor:
         """Turn float32 [batch, steps, channels + 1], the last of them a mask, into features [batch, feature_dim]."""
         mask = clips[..., -1]
-        values = ((clips[..., :-1] - self.mean) / self.spread).clamp(-_LARGEST, _LARGEST)
-        steps = torch.cat([values, mask[..., None]], dim=-1) * mask[..., None]
-        features: Tensor = self.body(self.projection(steps), mask)
+        features: Tensor = self.body(self._project(self.standardized(clips), mask), mask)
         return features
+
+    def standardized(self, clips: Tensor) -> Tensor:
+        """Return the values of sequences as the body meets them: float32 [batch, steps, channels]."""
+        return ((clips[..., :-1] - self.mean) / self.spread).clamp(-_LARGEST, _LARGEST)
+
+    def states(self, values: Tensor, mask: Tensor, shown: Tensor) -> Tensor:
+        """Return what is known at each step while some steps are hidden.
+
+        Args:
+            values: float32 [batch, steps, channels]; standardized.
+            mask: float32 [batch, steps]; 1 where there is something.
+            shown: float32 [batch, steps]; 1 where the body may look. A hidden step still counts as one: it looks
+                like no values at all, as a masked token does.
+
+        Returns:
+            float32 [batch, steps, body.state_dim].
+        """
+        states: Tensor = self.body.states(self._project(values, mask * shown), mask)
+        return states
+
+    def _project(self, values: Tensor, shown: Tensor) -> Tensor:
+        steps = torch.cat([values, shown[..., None]], dim=-1) * shown[..., None]
+        projected: Tensor = self.projection(steps)
+        return projected
 
     def blocks(self) -> list[nn.Module]:
         """Return the projection and the parts of the body in the order in which data flows through them."""
