@@ -94,7 +94,7 @@ def test_an_interrupted_pretraining_ends_as_one_that_never_was(tmp_path: Path, s
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     continue_pretraining(backbone(), pretraining(tmp_path / "c", steps=1))
-    with pytest.raises(RunError, match="does not fit"):
+    with pytest.raises(RunError, match=r"does not fit|of another network"):
         continue_pretraining(SmallBackbone(width=4), pretraining(tmp_path / "c", steps=1))
 
 

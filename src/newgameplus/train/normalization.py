@@ -9,31 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from newgameplus.train.processes import add_up
+from newgameplus.train.summing import summed
 
 __all__ = ["normalizing_together"]
-
-
-class _AddUp(torch.autograd.Function):
-    """A sum over all processes; the gradient of a sum is the sum of the gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
-        summed = values.clone()
-        add_up(summed)
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        summed = gradient.clone()
-        add_up(summed)
-        return summed
 
 
 @contextlib.contextmanager
@@ -71,21 +54,16 @@ def _normalize(layer: _BatchNorm, inputs: Tensor, weight: float) -> Tensor:
     dimensions = [0, *range(2, values.ndim)]
     shape = [1, -1] + [1] * (values.ndim - 2)
     own = values.new_tensor([weight * values.numel() / values.shape[1]])
-    sums = _add(torch.cat([weight * values.sum(dim=dimensions), own]))
+    sums = summed(torch.cat([weight * values.sum(dim=dimensions), own]))
     count = sums[-1].detach()
     mean = sums[:-1] / count
     centred = values - mean.view(shape)
-    variance = _add(weight * centred.square().sum(dim=dimensions)) / count
+    variance = summed(weight * centred.square().sum(dim=dimensions)) / count
     _keep_statistics(layer, mean.detach(), variance.detach(), count)
     answer = centred * torch.rsqrt(variance + layer.eps).view(shape)
     if layer.affine:
         answer = answer * layer.weight.view(shape) + layer.bias.view(shape)
     return answer.to(inputs.dtype)
-
-
-def _add(values: Tensor) -> Tensor:
-    summed: Tensor = _AddUp.apply(values)  # type: ignore[no-untyped-call]
-    return summed
 
 
 @torch.no_grad()

@@ -1,7 +1,11 @@
-"""How a backbone learns from objectives without labels: one step, and the plain loop over endless batches."""
+"""How a backbone learns from objectives without labels: one step, and the plain loop over endless batches.
+
+Several processes share a step: each learns from its part of the batch, and gradients are added up.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +16,10 @@ from torch import Tensor, nn
 
 from newgameplus import progress
 from newgameplus.errors import DivergedError
+from newgameplus.train.normalization import normalizing_together
+from newgameplus.train.processes import add_up
 from newgameplus.train.selfsupervision import ClipBatch, Objective
+from newgameplus.train.team import Team
 
 __all__ = ["MovingAverage", "ObjectiveLearner", "pretrain", "pretraining_rate"]
 
@@ -53,6 +60,7 @@ class ObjectiveLearner:
         weight_decay: Of AdamW, on matrices and kernels alone.
         accelerator: Accelerate's, for device and precision; None computes where the weights are.
         half_precision: Without an accelerator: compute in bfloat16 where that is safe.
+        team: The processes that share each step; needs an accelerator. None: this process alone.
     """
 
     def __init__(
@@ -64,11 +72,13 @@ class ObjectiveLearner:
         weight_decay: float,
         accelerator: Any = None,
         half_precision: bool = False,
+        team: Team | None = None,
     ) -> None:
         self.whole = nn.ModuleDict({"backbone": backbone, "objectives": nn.ModuleList(objectives)})
         self._eater: nn.Module = backbone
         self.objectives = objectives
         self._accelerator, self._half_precision = accelerator, half_precision
+        self._team = team if team is not None and team.count > 1 else None
         if accelerator is not None:
             self.whole.to(accelerator.device)
             self._eater = _Fed(backbone, accelerator.device)
@@ -82,32 +92,58 @@ class ObjectiveLearner:
         """Learn from one batch.
 
         Args:
-            batch: The clips.
+            batch: The clips; of several processes, this one's part.
             rate: Learning rate.
             step: Its number, for messages.
 
         Returns:
-            The weighted sum of the losses, and each objective's own.
+            The weighted sum of the losses, and each objective's own; in every process those of the whole batch.
 
         Raises:
             DivergedError: The loss is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self._autocast():
-            losses = {o.name: (weight, o.loss(self._eater, batch)) for o, weight in self.objectives.items()}
-        loss = torch.stack([weight * value for weight, value in losses.values()]).sum()
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss is {loss.item()} at step {step}", remedy="lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
+        with self._together():
+            with self._autocast():
+                losses = {o.name: (weight, o.loss(self._eater, batch)) for o, weight in self.objectives.items()}
+            loss = torch.stack([weight * value for weight, value in losses.values()]).sum()
+            total, *values = self._totals([loss, *(value for _, value in losses.values())])
+            if not math.isfinite(total):
+                raise DivergedError(f"the loss is {total} at step {step}", remedy="lower learning_rate")
+            self.optimizer.zero_grad(set_to_none=True)
+            if self._accelerator is None:
+                loss.backward()  # type: ignore[no-untyped-call]
+            else:
+                self._accelerator.backward(loss)
+        self._descend()
+        return total, dict(zip(losses, values, strict=True))
+
+    def _descend(self) -> None:
+        """Follow the gradient of the whole batch, if it is long a part of the way."""
+        parameters = list(self.whole.parameters())
+        if self._team is not None:
+            self._team.add_gradients(parameters)
         if self._accelerator is None:
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.whole.parameters(), _LARGEST_GRADIENT)
+            nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
         else:
-            self._accelerator.backward(loss)
-            self._accelerator.clip_grad_norm_(self.whole.parameters(), _LARGEST_GRADIENT)
+            self._accelerator.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
         self.optimizer.step()
-        return loss.item(), {name: value.item() for name, (_, value) in losses.items()}
+
+    def _totals(self, losses: list[Tensor]) -> list[float]:
+        """Return losses of the whole batch, of which these are shares."""
+        if self._team is None:
+            return [loss.item() for loss in losses]
+        shares = torch.stack([loss.detach().double() for loss in losses])
+        add_up(shares)
+        return [float(total) for total in shares.tolist()]
+
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """Let batch normalization see the whole batch while the block runs."""
+        if self._team is None or not isinstance(self._eater, _Fed):
+            return contextlib.nullcontext()
+        fed = self._eater
+        return normalizing_together(self.whole, lambda: not fed.idle)
 
     def _autocast(self) -> Any:
         if self._accelerator is not None:
@@ -116,14 +152,25 @@ class ObjectiveLearner:
 
 
 class _Fed(nn.Module):
-    """Gives a backbone of any source what all of them take: whole numbers, where the backbone is."""
+    """Gives a backbone of any source what all of them take: whole numbers, where the backbone is.
+
+    A process that has no clip of a batch runs a blank one along, with no weight: normalization waits for all processes.
+
+    Attributes:
+        idle: Whether the last batch was without a clip.
+    """
 
     def __init__(self, backbone: nn.Module, device: torch.device) -> None:
         super().__init__()
         self._backbone, self._device = backbone, device
+        self.idle = False
 
     def forward(self, clips: Tensor) -> Any:
-        return self._backbone(clips.round().to(torch.uint8).to(self._device))
+        self.idle = not len(clips)
+        if self.idle:
+            clips = clips.new_zeros((1, *clips.shape[1:]))
+        features = self._backbone(clips.round().to(torch.uint8).to(self._device))
+        return features[:0] if self.idle else features
 
 
 def pretraining_rate(done: float, warm_up: float) -> float:

@@ -1,10 +1,13 @@
-"""The loop that continues the pretraining of a backbone on clips without labels: exact to resume."""
+"""The loop that continues the pretraining of a backbone on clips without labels: exact to resume.
+
+Several processes share it (see :mod:`newgameplus.train.team`): each learns from its part of every batch.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,17 @@ from newgameplus.errors import DivergedError
 from newgameplus.pretrained.backbone import Backbone
 from newgameplus.recipe_schema import StepSettings
 from newgameplus.train.device import make_accelerator, threads_for, using_threads
+from newgameplus.train.examples import Clips
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.objective_learner import ObjectiveLearner, pretraining_rate
 from newgameplus.train.optimizers import WeightAverage
+from newgameplus.train.processes import from_main, is_main, process_count
 from newgameplus.train.selfsupervision import ClipBatch, Objective
+from newgameplus.train.sharing import shared
 from newgameplus.train.state import TrainingState
+from newgameplus.train.team import Team, part_of
 
-__all__ = ["Pretraining", "continue_pretraining", "epoch_batch", "steps_in"]
+__all__ = ["ClipBatches", "Pretraining", "continue_pretraining", "epoch_batch", "steps_in"]
 
 Rows = list[dict[str, Any]]
 ARM = "pretraining"
@@ -37,7 +44,8 @@ class Pretraining:
     Attributes:
         objectives: Each with its weight; their random choices come from ``generator``.
         generator: Seeded anew at each step, so that a step is a function of the seed and its number alone.
-        batches: Gives the batch of a step.
+        batches: Gives the batch of a step; of several processes, this one's part of it. They can share it only if it
+            can be handed over: :class:`ClipBatches` can, a function within a function cannot.
         steps: Steps in all.
         learning_rate: The highest.
         settings: Device, precision and threads.
@@ -63,6 +71,30 @@ class Pretraining:
     every: int = 25
 
 
+@dataclass(frozen=True, eq=False)
+class ClipBatches:
+    """Gives the batch of a step out of clips that stand ready; of several processes, this one's part of it.
+
+    Attributes:
+        clips: The clips.
+        actions: int64 [clips]; what was held, -1 where nobody knows.
+        size: Clips of a batch, of all processes together.
+        seed: Seed of the order.
+    """
+
+    clips: Clips
+    actions: npt.NDArray[np.int64]
+    size: int
+    seed: int
+
+    def __call__(self, step: int) -> ClipBatch:
+        """Return the batch of a step, numbered from 0."""
+        rows = epoch_batch(len(self.actions), self.size, self.seed, step)
+        part = part_of(len(rows))
+        clips = torch.from_numpy(self.clips.gather(rows[part]))
+        return ClipBatch(clips, torch.from_numpy(self.actions[rows]), part)
+
+
 def epoch_batch(clips: int, size: int, seed: int, step: int) -> npt.NDArray[np.int64]:
     """Return which clips a step learns from: every clip once a round, the last few that fill no batch left for later.
 
@@ -84,7 +116,7 @@ def epoch_batch(clips: int, size: int, seed: int, step: int) -> npt.NDArray[np.i
 def continue_pretraining(
     backbone: Backbone, pretraining: Pretraining, on_row: Callable[[Rows], None] | None = None
 ) -> TrainingResult:
-    """Train a backbone on its objectives, or go on from the checkpoint, exactly.
+    """Train a backbone on its objectives, or go on from the checkpoint, exactly; several processes do it together.
 
     Args:
         backbone: Changed in place; it ends up with the moving average of its weights, in evaluation mode.
@@ -95,15 +127,25 @@ def continue_pretraining(
         DivergedError: The loss is not finite.
         RunError: The checkpoint is damaged or belongs to another network.
         StorageError: The checkpoint cannot be written.
+        TrainingError: The processes cannot share it.
     """
+    return _continue(backbone, pretraining, pretraining.checkpoint, on_row)
+
+
+@shared(alone=("on_row",), files=("checkpoint",))
+def _continue(
+    backbone: Backbone, pretraining: Pretraining, checkpoint: Path, on_row: Callable[[Rows], None] | None
+) -> TrainingResult:
+    pretraining = replace(pretraining, checkpoint=checkpoint)
     with using_threads(threads_for(backbone, pretraining.settings)):
         return _Loop(backbone, pretraining, on_row).run()
 
 
+@shared()
 def steps_in(backbone: Backbone, pretraining: Pretraining, minutes: float) -> int:
     """Return how many steps fit into a time, as the first few tell, at most those that were asked for.
 
-    The weights are put back as they were.
+    The weights are put back as they were. Several processes take these steps together, and the main one's clock counts.
     """
     before = {name: value.detach().clone() for name, value in backbone.state_dict().items()}
     heads = [{name: value.clone() for name, value in o.state_dict().items()} for o in pretraining.objectives]
@@ -114,7 +156,7 @@ def steps_in(backbone: Backbone, pretraining: Pretraining, minutes: float) -> in
         began = time.monotonic()
         for step in range(1, 1 + _TIMED):
             loop.step(step)
-        seconds = (time.monotonic() - began) / _TIMED
+        seconds = from_main((time.monotonic() - began) / _TIMED)
     backbone.load_state_dict(before)
     for objective, head in zip(pretraining.objectives, heads, strict=True):
         objective.load_state_dict(head)
@@ -126,12 +168,14 @@ class _Loop:
 
     def __init__(self, backbone: Backbone, pretraining: Pretraining, on_row: Callable[[Rows], None] | None) -> None:
         self.pretraining, self.on_row = pretraining, on_row
+        self.team = Team(process_count())
         self.learner = ObjectiveLearner(
             backbone,
             pretraining.objectives,
             learning_rate=pretraining.learning_rate,
             weight_decay=pretraining.weight_decay,
             accelerator=make_accelerator(pretraining.settings),
+            team=self.team,
         )
         self.backbone = backbone
         self.state = TrainingState(self.learner.whole)
@@ -169,11 +213,11 @@ class _Loop:
         return loss
 
     def step(self, step: int) -> float:
-        """Take one step; it depends on the weights, the seed and its number alone."""
+        """Take one step; it depends on the weights, the seed and its number alone (dropout: on the process too)."""
         pretraining, position = self.pretraining, self.state.position
         seed = int(np.random.SeedSequence([pretraining.seed, 1, step]).generate_state(1)[0])
         pretraining.generator.manual_seed(seed)
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + self.team.rank)  # dropout draws in each process for itself
         try:
             loss, losses = self.learner.step(pretraining.batches(step), self._rate(step), step)
         except DivergedError as error:
@@ -189,6 +233,7 @@ class _Loop:
         return pretraining.learning_rate * pretraining_rate(step / pretraining.steps, pretraining.warm_up)
 
     def _row(self) -> None:
+        self.team.level(self.learner.whole)
         position = self.state.position
         count = max(1, position.loss_count)
         row: dict[str, Any] = {
@@ -217,5 +262,6 @@ class _Loop:
 
     def _save(self) -> None:
         self.state.worked()
-        self.state.save(self.pretraining.checkpoint)
+        if is_main():
+            self.state.save(self.pretraining.checkpoint)
         self.saved_at = time.monotonic()

@@ -1,4 +1,9 @@
-"""Pretraining without human labels: objectives that a recording answers by itself."""
+"""Pretraining without human labels: objectives that a recording answers by itself.
+
+Several processes share a batch: each has its part of the clips, draws whatever is drawn for the whole batch and takes
+its part of that (noise too: drawing it costs little beside a network), and gives its share of the loss of the whole
+batch. So what is learned does not depend on the number of processes, but for rounding.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from newgameplus.launched import process_count
 from newgameplus.train.game_augment import augment_by_names, augmentation_names
+from newgameplus.train.summing import rows_of_all
 
 __all__ = [
     "Augmentation",
     "ClipBatch",
+    "Cut",
     "InverseDynamics",
     "Objective",
     "TemporalOrder",
@@ -25,16 +33,47 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Which of the examples of a whole batch are at hand in this process.
+
+    Attributes:
+        whole: How many there are in all processes.
+        part: Which of these are here.
+    """
+
+    whole: int
+    part: slice
+
+    @classmethod
+    def all_of(cls, count: int) -> Cut:
+        """Return the cut of one process: all are here."""
+        return cls(count, slice(0, count))
+
+    def among(self, chosen: Tensor) -> Cut:
+        """Return the cut of some of the examples alone: those where ``chosen``, bool [whole], is true."""
+        first, mine = int(chosen[: self.part.start].sum()), int(chosen[self.part].sum())
+        return Cut(int(chosen.sum()), slice(first, first + mine))
+
+
+@dataclass(frozen=True)
 class ClipBatch:
     """Some clips, and what the engine held while they were recorded.
 
     Attributes:
-        clips: uint8 [batch, frames, height, width, channels].
-        actions: int64 [batch]; index of the action, -1 where none is known; used by objectives that want it.
+        clips: uint8 [clips, frames, height, width, channels]; of several processes that share a batch, this one's part.
+        actions: int64 [batch]; index of the action, -1 where none is known; used by objectives that want it. Every
+            process has those of the whole batch.
+        part: Which of the batch the clips are; None: all.
     """
 
     clips: Tensor
     actions: Tensor
+    part: slice | None = None
+
+    @property
+    def cut(self) -> Cut:
+        """Which of the whole batch the clips are."""
+        return Cut.all_of(len(self.clips)) if self.part is None else Cut(len(self.actions), self.part)
 
 
 def mirrored_label(label: str) -> str:
@@ -49,7 +88,8 @@ class Augmentation:
     Args:
         generator: Source of all choices.
         strength: 0 changes nothing, 1 is full strength.
-        games: Names of :data:`newgameplus.train.game_augment.AUGMENTATIONS` to vary clips by before.
+        games: Names of :data:`newgameplus.train.game_augment.AUGMENTATIONS` to vary clips by before. These draw clip by
+            clip, as many numbers as it takes: each of several processes draws its own.
     """
 
     _GRAINY = 4  # noise costs as much as the network: one clip in so many gets some
@@ -59,19 +99,32 @@ class Augmentation:
         self._strength = strength
         self._games = augmentation_names(tuple(games))
 
-    def __call__(self, clips: Tensor) -> Tensor:
-        """Return changed clips: uint8 [batch, frames, height, width, channels] in, the same shape as float32 out."""
+    def __call__(self, clips: Tensor, cut: Cut | None = None) -> Tensor:
+        """Return changed clips: uint8 [batch, frames, height, width, channels] in, the same shape as float32 out.
+
+        Args:
+            clips: The clips.
+            cut: Which of the whole batch they are; None: all.
+        """
         batch, _, _, _, channels = clips.shape
+        cut = cut or Cut.all_of(batch)
         if self._games:
             seed = int(torch.randint(2**31, (1,), generator=self._generator))
-            clips = augment_by_names(clips, self._games, np.random.default_rng(seed))
-        table = self._tone_table(batch, channels)
+            own = seed if cut.whole == batch else [seed, cut.part.start]
+            clips = augment_by_names(clips, self._games, np.random.default_rng(own))
+        table = self._tone_table(cut.whole, channels)[cut.part]
         offsets = 256 * torch.arange(batch * channels, dtype=torch.int32).reshape(batch, 1, 1, 1, channels)
-        toned = table.reshape(-1)[self._shift(clips) + offsets]
-        grainy = toned[:: self._GRAINY]  # the batch is in random order
-        deviation = self._uniform(len(grainy), 0.0, 8.0 * self._strength).reshape(-1, 1, 1, 1, 1)
-        grainy += deviation * torch.randn(grainy.shape, generator=self._generator)
+        toned = table.reshape(-1)[self._shift(clips, cut) + offsets]
+        first = -cut.part.start % self._GRAINY
+        grainy = toned[first :: self._GRAINY]  # the batch is in random order
+        grainy += self._noise(cut, clips.shape[1:])[-(-cut.part.start // self._GRAINY) :][: len(grainy)]
         return toned.clamp_(0.0, 255.0)
+
+    def _noise(self, cut: Cut, shape: torch.Size) -> Tensor:
+        """Return float32 [grainy clips of the whole batch, frames, height, width, channels]."""
+        count = -(-cut.whole // self._GRAINY)
+        deviation = self._uniform(count, 0.0, 8.0 * self._strength).reshape(-1, 1, 1, 1, 1)
+        return deviation * torch.randn((count, *shape), generator=self._generator)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=self._generator)
@@ -86,13 +139,15 @@ class Augmentation:
         light = self._uniform(batch, -0.15 * s, 0.15 * s).reshape(batch, 1, 1)
         return 255.0 * (levels**gamma * contrast * tint + light)
 
-    def _shift(self, clips: Tensor, most: int = 3) -> Tensor:
+    def _shift(self, clips: Tensor, cut: Cut, most: int = 3) -> Tensor:
         """Move all frames of each clip by the same few pixels; edges are repeated."""
         most = round(most * self._strength)
         if not most:
             return clips
-        batch, _, height, width, _ = clips.shape
-        moves = torch.randint(-most, most + 1, (2, batch), generator=self._generator)
+        _, _, height, width, _ = clips.shape
+        moves = torch.randint(-most, most + 1, (2, cut.whole), generator=self._generator)[:, cut.part]
+        if not len(clips):
+            return clips
         rows = (torch.arange(height) + moves[0, :, None]).clamp(0, height - 1)
         columns = (torch.arange(width) + moves[1, :, None]).clamp(0, width - 1)
         return torch.stack([clip[:, r][:, :, c] for clip, r, c in zip(clips, rows, columns, strict=True)])
@@ -105,12 +160,22 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, backbone: nn.Module, batch: ClipBatch) -> Tensor:
-        """Return the scalar loss of a batch.
+        """Return the scalar loss of a batch; of several processes, this one's share.
+
+        The shares of all processes add up to the loss of the whole batch, and their gradients to its gradient.
 
         Args:
             backbone: From clips [batch, frames, height, width, channels] to features [batch, feature_dim].
             batch: The clips, not yet augmented.
         """
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, cut: Cut, smoothing: float = 0.0) -> Tensor:
+    """Return this process's share of the mean cross-entropy of a whole batch."""
+    if not len(targets):
+        return logits.sum() * 0.0
+    mean = functional.cross_entropy(logits, targets.to(logits.device), label_smoothing=smoothing)
+    return mean * (len(targets) / cut.whole)
 
 
 class InverseDynamics(Objective):
@@ -154,12 +219,13 @@ class InverseDynamics(Objective):
         known = batch.actions >= 0
         if int(known.sum()) < 2:  # normalization over a batch needs two
             return self.head.weight.sum() * 0.0
-        clips, actions = batch.clips[known], batch.actions[known]
-        mirrored = torch.rand(len(clips), generator=self._generator) < self._mirrored_share
+        here, cut = batch.cut.part, batch.cut.among(known)
+        clips, actions = batch.clips[known[here]], batch.actions[here][known[here]]
+        mirrored = torch.rand(cut.whole, generator=self._generator)[cut.part] < self._mirrored_share
         clips[mirrored] = clips[mirrored].flip(3)
         actions = torch.where(mirrored, self._mirror[actions], actions)
-        logits = self.head(backbone(self._augment(clips))).float()
-        return functional.cross_entropy(logits, actions.to(logits.device), label_smoothing=self._smoothing)
+        logits = self.head(backbone(self._augment(clips, cut))).float()
+        return _cross_entropy(logits, actions, cut, self._smoothing)
 
 
 class TemporalOrder(Objective):
@@ -189,17 +255,19 @@ class TemporalOrder(Objective):
 
     def loss(self, backbone: nn.Module, batch: ClipBatch) -> Tensor:
         """Return the cross-entropy of the orders."""
-        which = torch.randint(len(self._orders), (len(batch.clips),), generator=self._generator)
+        cut = batch.cut
+        which = torch.randint(len(self._orders), (cut.whole,), generator=self._generator)[cut.part]
         rows = torch.arange(len(batch.clips))[:, None]
         shown = batch.clips[rows, self._orders[which]]
-        logits = self.head(backbone(self._augment(shown))).float()
-        return functional.cross_entropy(logits, which.to(logits.device))
+        logits = self.head(backbone(self._augment(shown, cut))).float()
+        return _cross_entropy(logits, which, cut)
 
 
 class TwoViews(Objective):
     """Give two augmentations of one clip the same features, and different clips different ones. Needs no actions.
 
-    This is VICReg (Bardes et al. 2022, arXiv 2105.04906) with its weights 25, 25 and 1, divided by 25.
+    This is VICReg (Bardes et al. 2022, arXiv 2105.04906) with its weights 25, 25 and 1, divided by 25. Spread and
+    covariance are those of the whole batch: every process gets all of them, and computes an equal share of the loss.
 
     Args:
         feature_dim: Width of the features.
@@ -218,11 +286,13 @@ class TwoViews(Objective):
 
     def loss(self, backbone: nn.Module, batch: ClipBatch) -> Tensor:
         """Return the weighted sum of invariance, variance and covariance, over 25."""
-        views = torch.cat([self._augment(batch.clips), self._augment(batch.clips)])
-        first, second = self.expander(backbone(views)).float().chunk(2)
+        cut = batch.cut
+        views = torch.cat([self._augment(batch.clips, cut), self._augment(batch.clips, cut)])
+        own = self.expander(backbone(views)).float().chunk(2)
+        first, second = (rows_of_all(view, cut.part, cut.whole) for view in own)
         variance = sum(functional.relu(1.0 - torch.sqrt(v.var(0) + 1e-4)).mean() for v in (first, second)) / 2.0
         covariance = self._off_diagonal(first) + self._off_diagonal(second)
-        return functional.mse_loss(first, second) + variance + covariance / 25.0
+        return (functional.mse_loss(first, second) + variance + covariance / 25.0) / process_count()
 
     @staticmethod
     def _off_diagonal(values: Tensor) -> Tensor:
