@@ -25,7 +25,7 @@ def read_recipe(recipe: AnyRecipe | str | Path, *, start: str | None = None, ski
 
     Args:
         recipe: A recipe, or the path of one.
-        start: Set ``model.start``, whatever the recipe says.
+        start: Set ``model.start``, whatever the recipe says; a candidate that it names keeps its own options.
         skip_bad: Set ``data.skip_bad``, whatever the recipe says.
     """
     if isinstance(recipe, str | Path):
@@ -34,7 +34,7 @@ def read_recipe(recipe: AnyRecipe | str | Path, *, start: str | None = None, ski
         data = recipe.data.model_copy(update={"skip_bad": True})
         recipe = recipe.model_copy(update={"data": data})
     if start is not None:
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": start})})
+        recipe = recipe.model_copy(update={"model": recipe.model.with_starts([start])})
     return recipe
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from newgameplus.errors import Problem, RecipeError, raise_problems
 from newgameplus.recipe_agent import (
     AgentAdaptSettings,
+    AgentCandidate,
     AgentDataSettings,
     AgentEvaluateSettings,
     AgentModelSettings,
@@ -30,6 +31,7 @@ from newgameplus.recipe_agent import (
 )
 from newgameplus.recipe_behavior import (
     AdaptSettings,
+    BehaviorCandidate,
     DataSettings,
     EvaluateSettings,
     ModelSettings,
@@ -42,6 +44,7 @@ from newgameplus.recipe_scene import (
     ControlSettings,
     GenerateSettings,
     SceneAdaptSettings,
+    SceneCandidate,
     SceneDataSettings,
     SceneEvaluateSettings,
     SceneModelSettings,
@@ -55,12 +58,14 @@ __all__ = [
     "SCHEMAS",
     "AdaptSettings",
     "AgentAdaptSettings",
+    "AgentCandidate",
     "AgentDataSettings",
     "AgentEvaluateSettings",
     "AgentModelSettings",
     "AgentRecipe",
     "AgentTrainSettings",
     "AnyRecipe",
+    "BehaviorCandidate",
     "CloneSettings",
     "ControlSettings",
     "DataSettings",
@@ -74,6 +79,7 @@ __all__ = [
     "RetentionSettings",
     "RetentionTerm",
     "SceneAdaptSettings",
+    "SceneCandidate",
     "SceneDataSettings",
     "SceneEvaluateSettings",
     "SceneModelSettings",
@@ -148,6 +154,8 @@ def _absolute(value: Any, mark: PathMark, folder: Path, source: str) -> Any:
     """Return a path as an absolute one, and whatever is no path as it is."""
     if isinstance(value, tuple):
         return tuple(_absolute(one, mark, folder, source) for one in value)
+    if isinstance(value, BaseModel):
+        return _anchor(value, folder, source)
     if not isinstance(value, str):
         return value
     if mark.prefixes:
@@ -272,15 +280,16 @@ def recipe_settings(recipe: AnyRecipe) -> dict[str, Any]:
             mark, key, value = path_mark(type(section), name), f"{prefix}{name}", plain[name]
             if isinstance(getattr(section, name), BaseModel) or key in free or (mark and not mark.or_name):
                 continue
-            if mark is not None:
-                is_mapping = isinstance(value, dict)
-                value = {k: _file_name(v) for k, v in value.items()} if is_mapping else _file_name(value)
-            settings[key] = value
+            settings[key] = value if mark is None else _file_name(value)
     return settings
 
 
 def _file_name(value: Any) -> Any:
-    """Return the name of a file without its folder, and whatever is no path as it is."""
+    """Return the names of files without their folders, and whatever is no path as it is."""
+    if isinstance(value, dict):
+        return {key: _file_name(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_file_name(inner) for inner in value]
     if isinstance(value, str) and ":/" in value:  # source:/folder/file
         prefix, _, rest = value.partition(":")
         return f"{prefix}:{Path(rest).name}"

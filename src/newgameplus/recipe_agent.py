@@ -19,9 +19,11 @@ from newgameplus.recipe_schema import (
     Share,
     Strict,
 )
+from newgameplus.recipe_start import CandidateSettings, OneName, StartSettings
 
 __all__ = [
     "AgentAdaptSettings",
+    "AgentCandidate",
     "AgentDataSettings",
     "AgentEvaluateSettings",
     "AgentModelSettings",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 _PROGRAMS = (".py",)
-_SOURCES = ("run", "sb3", "checkpoint", "behavior", "transformers")
+_IS_POLICY = PathMark(or_name=True, prefixes=("run", "sb3", "checkpoint", "behavior", "transformers"))
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=1e9)]
 
@@ -82,17 +84,25 @@ class AgentDataSettings(Strict):
     """Leave out episodes that cannot be used, and say which, instead of stopping."""
 
 
-class AgentModelSettings(Strict):
+class AgentCandidate(CandidateSettings):
+    """One policy to choose from, with options of its own."""
+
+    start: Annotated[OneName, _IS_POLICY]
+    """Its name, as ``model.start`` takes it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Options of its source, in place of ``model.options``."""
+
+
+class AgentModelSettings(StartSettings):
     """Where to start from, and how a network that starts anew is built."""
 
-    start: Annotated[
-        str | Annotated[tuple[str, ...], Field(min_length=1)], PathMark(or_name=True, prefixes=_SOURCES)
-    ] = "fresh"
+    start: Annotated[str | Annotated[tuple[str | AgentCandidate, ...], Field(min_length=1)], _IS_POLICY] = "fresh"
     """``fresh``, ``bundled:NAME``, ``run:FOLDER``, ``sb3:FILE.zip``, ``checkpoint:FILE``, ``behavior:FOLDER`` or
     ``transformers:NAME-OR-FOLDER``; or several to choose from by measurement; ``auto`` chooses among random weights,
-    bundled policies and those of earlier runs."""
+    bundled policies and those of earlier runs. In a list, ``{start: NAME, options: {...}}`` is a start with options of
+    its own."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Options of the source."""
+    """Options of the source; all plain names of a list have them."""
     use: Literal["any", "research", "commercial"] = "any"
     """What the fine-tuned policy is for; starts whose licence forbids it are refused."""
     encoder: Literal["auto", "flatten", "mlp", "nature-cnn", "impala-cnn", "small-cnn", "transformer"] = "auto"
@@ -115,11 +125,6 @@ class AgentModelSettings(Strict):
     """Of trunk, actor and critic."""
     normalize: bool = True
     """Bring numbers that are seen to zero mean and unit variance, by statistics saved with the policy."""
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """The names to choose from."""
-        return (self.start,) if isinstance(self.start, str) else self.start
 
 
 class AgentAdaptSettings(Strict):

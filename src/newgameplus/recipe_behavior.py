@@ -21,8 +21,21 @@ from newgameplus.recipe_schema import (
     StepSettings,
     Strict,
 )
+from newgameplus.recipe_start import CandidateSettings, OneName, StartSettings
 
-__all__ = ["AdaptSettings", "DataSettings", "EvaluateSettings", "ModelSettings", "Recipe", "TrainSettings"]
+__all__ = [
+    "AdaptSettings",
+    "BehaviorCandidate",
+    "DataSettings",
+    "EvaluateSettings",
+    "ModelSettings",
+    "Recipe",
+    "TrainSettings",
+]
+
+_IS_MODEL = PathMark(or_name=True, prefixes=("run", "checkpoint", "keras", "transformers"))
+_MAY_BE_CODE = PathMark(or_name=True, suffixes=(".py",))
+_Options = dict[str, str | int | float | bool]
 
 
 class DataSettings(Strict):
@@ -57,27 +70,29 @@ class DataSettings(Strict):
     """Clips with the same frames on both sides of a split: stop, or drop them from test and validation."""
 
 
-class ModelSettings(Strict):
+class BehaviorCandidate(CandidateSettings):
+    """One model to choose from, with options of its own."""
+
+    start: Annotated[OneName, _IS_MODEL]
+    """Its name, as ``model.start`` takes it."""
+    options: Annotated[_Options, _MAY_BE_CODE] = Field(default_factory=dict)  # type: ignore[assignment]
+    """Options of its source, in place of ``model.options``."""
+
+
+class ModelSettings(StartSettings):
     """Where to start from."""
 
-    start: Annotated[
-        str | Annotated[tuple[str, ...], Field(min_length=1)],
-        PathMark(or_name=True, prefixes=("run", "checkpoint", "keras", "transformers")),
-    ] = "bundled:doom-clips"
+    start: Annotated[str | Annotated[tuple[str | BehaviorCandidate, ...], Field(min_length=1)], _IS_MODEL] = (
+        "bundled:doom-clips"
+    )
     """A pretrained model, or several to choose from by measurement: ``bundled:NAME``, ``transformers:NAME-OR-FOLDER``,
     ``keras:NAME-OR-FILE``, ``torchvision:NAME``, ``timm:NAME``, ``checkpoint:FILE`` (with the option ``factory``), or
-    ``run:FOLDER``, an earlier run or what ``ngp pretrain`` wrote; ``auto`` chooses among all that this machine has."""
-    options: Annotated[dict[str, str | int | float | bool], PathMark(or_name=True, suffixes=(".py",))] = Field(
-        default_factory=dict
-    )
-    """Options of the source, such as ``frames`` or ``pooling``."""
+    ``run:FOLDER``, an earlier run or what ``ngp pretrain`` wrote; ``auto`` chooses among all that this machine has. In
+    a list, ``{start: NAME, options: {...}}`` is a model with options of its own."""
+    options: Annotated[_Options, _MAY_BE_CODE] = Field(default_factory=dict)
+    """Options of the source, such as ``frames`` or ``pooling``; all plain names of a list have them."""
     use: Literal["any", "research", "commercial"] = "any"
     """What the fine-tuned model is for; models whose licence forbids it are refused."""
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """The names to choose from."""
-        return (self.start,) if isinstance(self.start, str) else self.start
 
 
 class AdaptSettings(Strict):

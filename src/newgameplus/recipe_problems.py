@@ -237,10 +237,12 @@ def _is_section(kind: Any) -> bool:
 
 
 def _item(kind: Any) -> Any:
-    """Return the section that the items of a list are, where a list is what may stand there; else None."""
+    """Return the section that items of a list are or may be, where a list is what may stand there; else None."""
+    parts = typing.get_args(kind)
     if typing.get_origin(kind) in (tuple, list):
-        return next((one for one in typing.get_args(kind) if _is_section(one)), None)
-    return next((found for one in typing.get_args(kind) if (found := _item(one)) is not None), None)
+        items = [inner for part in parts for inner in (part, *typing.get_args(part))]
+        return next((one for one in items if _is_section(one)), None)
+    return next((found for one in parts if (found := _item(one)) is not None), None)
 
 
 def _dotted(keys: Keys) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
-from newgameplus.recipe_behavior import ModelSettings
+from newgameplus.recipe_behavior import BehaviorCandidate, ModelSettings
 from newgameplus.recipe_pretrain import ScenePretrainSettings
 from newgameplus.recipe_schema import (
     Count,
@@ -22,11 +22,13 @@ from newgameplus.recipe_schema import (
     StepSettings,
     Strict,
 )
+from newgameplus.recipe_start import OneName
 
 __all__ = [
     "ControlSettings",
     "GenerateSettings",
     "SceneAdaptSettings",
+    "SceneCandidate",
     "SceneDataSettings",
     "SceneEvaluateSettings",
     "SceneModelSettings",
@@ -38,6 +40,9 @@ __all__ = [
 _LONGEST_SIDE = 10_000
 _MOST_TILES = 1_000_000
 _RULES_FILES = (".yaml", ".yml")
+_TEXT_ENCODER = "text_encoder"
+_IS_MODEL = PathMark(or_name=True, prefixes=("run", "transformers"))
+_Options = dict[str, str | int | float | bool]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -64,6 +69,12 @@ def _plain_size(text: str) -> str:
 
 def _without_repeats(names: Names) -> Names:
     return tuple(dict.fromkeys(names))
+
+
+def _without_encoder(options: _Options) -> _Options:
+    if _TEXT_ENCODER in options:
+        raise ValueError(f"{_TEXT_ENCODER} is no option of a source: write it under model.options")
+    return options
 
 
 def _one_or_several(value: object) -> object:
@@ -122,16 +133,29 @@ class SceneDataSettings(Strict):
     """Leave out maps that cannot be read, and say which, instead of stopping."""
 
 
+class SceneCandidate(BehaviorCandidate):
+    """One model to choose from, with options of its own."""
+
+    start: Annotated[OneName, _IS_MODEL]
+    """Its name, as ``model.start`` takes it."""
+    options: Annotated[_Options, AfterValidator(_without_encoder)] = Field(default_factory=dict)
+    """Options of its source, in place of ``model.options``."""
+
+
 class SceneModelSettings(ModelSettings):
     """Where to start from."""
 
-    start: Annotated[
-        str | Annotated[tuple[str, ...], Field(min_length=1)], PathMark(or_name=True, prefixes=("run",))
-    ] = "bundled:tiles"
+    start: Annotated[str | Annotated[tuple[str | SceneCandidate, ...], Field(min_length=1)], _IS_MODEL] = (
+        "bundled:tiles"
+    )
     """A pretrained model (``bundled:tiles``, or ``transformers:NAME-OR-FOLDER`` for GPT-2 and other causal language
-    models), or several to choose from by measurement; ``auto`` chooses among all that this machine has."""
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Options of the source; and ``text_encoder``, a folder of Hugging Face Transformers that reads captions."""
+    models), or several to choose from by measurement; ``auto`` chooses among all that this machine has. In a list,
+    ``{start: NAME, options: {...}}`` is a model with options of its own."""
+    options: _Options = Field(default_factory=dict)
+    """Options of the source; all plain names of a list have them. And ``text_encoder``, a folder of Hugging Face
+    Transformers that reads captions, whatever the run starts from."""
+
+    shared_options: ClassVar[tuple[str, ...]] = (_TEXT_ENCODER,)
 
 
 class SceneAdaptSettings(Strict):

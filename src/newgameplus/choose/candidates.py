@@ -50,7 +50,8 @@ class Candidate:
     """One pretrained model as estimated, and perhaps tried, on the user's data.
 
     Attributes:
-        name: Full name with its source.
+        name: What it is called among the candidates: its full name with its source, and the options in which it differs
+            from others of the same name.
         parameters: Number of weights.
         scores: Estimates by name, such as ``prior``, ``knn``, ``logme``; higher is better for every one.
         seconds: Time that the estimates took.
@@ -58,6 +59,8 @@ class Candidate:
         why_prior: What the prior is made of, in words.
         cost: What it costs on this machine, if that was measured.
         short_run: What a short fine-tuning reached, if it was among the best few.
+        start: Full name with its source; by default ``name``.
+        options: Options that its source is given.
     """
 
     name: str
@@ -68,10 +71,16 @@ class Candidate:
     why_prior: str = ""
     cost: Cost | None = None
     short_run: ShortRun | None = None
+    start: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in the name to start from."""
+        object.__setattr__(self, "start", self.start or self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the candidate as plain data."""
-        return asdict(self) | {"scores": dict(self.scores)}
+        return asdict(self) | {"scores": dict(self.scores), "options": dict(self.options)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Candidate:

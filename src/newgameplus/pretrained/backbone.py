@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +67,9 @@ class ZeroShotHead:
 
 @dataclass
 class PretrainedModel:
-    """A starting point: its facts, its network, and its own head if it has one."""
+    """A starting point: its facts, its network, its own head if it has one, and the options it was loaded with."""
 
     card: ModelCard
     backbone: Backbone
     zero_shot: ZeroShotHead | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def load_pretrained(name: str, *, fresh: bool = False, options: Mapping[str, Any
     chosen = dict(options or {})
     _check_options(module, source, chosen)
     model: PretrainedModel = module.load(rest, fresh=fresh, **chosen)
-    return model
+    return replace(model, options=chosen)
 
 
 def describe_pretrained(name: str, options: Mapping[str, Any] | None = None) -> ModelCard:

@@ -16,8 +16,9 @@ from newgameplus.evaluate.agent_arms import AGENT_ARM_TITLES
 from newgameplus.pretrained.policy import Policy, save_policy
 from newgameplus.recipe import recipe_settings
 from newgameplus.recipe_agent import RetentionTerm
+from newgameplus.recipe_start import AUTO
 from newgameplus.run import Run
-from newgameplus.scenarios.agent_choice import AUTO, choose_agent_start, start_of
+from newgameplus.scenarios.agent_choice import choose_agent_start, start_of
 from newgameplus.scenarios.agent_data import AgentGame, agent_recipe, load_agent_game
 from newgameplus.scenarios.agent_evaluation import AgentResults, evaluate_agents
 from newgameplus.scenarios.agent_start import is_fresh, load_start, retention_of
@@ -92,7 +93,8 @@ class AgentScenario:
 
     def choose(self, game: AgentGame) -> AgentStart:
         """Step 1: load what the recipe starts from; refuse one of other spaces, with the surgery that would mend it."""
-        policy = load_start(start_of(self.recipe, self._chosen(game)), game)
+        self.recipe = start_of(self.recipe, self._chosen(game))
+        policy = load_start(self.recipe, game)
         terms = retention_of(self.recipe, game, policy)
         progress.say(f"1 choose: {policy.name}, {policy.parameters:,} weights")
         if not is_fresh(policy):
@@ -149,7 +151,7 @@ class AgentScenario:
 
     def train(self, game: AgentGame, start: AgentStart, plans: list[AgentPlan]) -> list[TrainedPolicy]:
         """Step 3: train every plan; the fine-tuned policy goes to ``model/``, baselines to ``checkpoints/``."""
-        trainer = AgentTrainer(self.run, game, start.policy)
+        trainer = AgentTrainer(self.run, game, start.policy, self.recipe)
         return [trainer.train(plan) for plan in plans]
 
     def evaluate(self, game: AgentGame, start: AgentStart, trained: list[TrainedPolicy]) -> dict[str, Any]:

@@ -21,14 +21,14 @@ from newgameplus.pretrained.licences import caution, use_problem
 from newgameplus.pretrained.policy import Policy
 from newgameplus.pretrained.policy_bundled import list_policies
 from newgameplus.recipe_agent import AgentRecipe
+from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game
 from newgameplus.scenarios.agent_play import play_episodes
 from newgameplus.scenarios.agent_start import FRESH, is_fresh, load_start
 from newgameplus.train.cloning import agreement
 
-__all__ = ["AUTO", "choose_agent", "choose_agent_start", "start_of"]
+__all__ = ["choose_agent", "choose_agent_start", "start_of"]
 
-AUTO = "auto"
 MEASURE = "return"
 _TOP = 3
 _EPISODES = 20
@@ -43,8 +43,8 @@ _ESTIMATES: Mapping[str, float] = {"prior": 1.0, **_SCORES}  # a few episodes of
 
 
 def start_of(recipe: AgentRecipe, name: str) -> AgentRecipe:
-    """Return a recipe that starts from one model."""
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": name})})
+    """Return a recipe that starts from one of its candidates alone, by label, with the options that are for it."""
+    return recipe.model_copy(update={"model": recipe.model.only(name)})
 
 
 def choose_agent(recipe: AgentRecipe, *, top: int = _TOP, short_run: bool = True) -> Choice:
@@ -76,9 +76,12 @@ def choose_agent_start(recipe: AgentRecipe, game: AgentGame, episodes: int = _EP
     """
     candidates, left_out = _measure_all(recipe, game)
     if episodes:
-        others = [one for one in candidates if one.name != FRESH]
-        best = {FRESH, *(one.name for one in shortlist(others, top, _ESTIMATES))}
-        candidates = [_played_on(recipe, game, one, episodes) if one.name in best else one for one in candidates]
+        others = [one for one in candidates if one.start != FRESH]
+        best = {one.name for one in shortlist(others, top, _ESTIMATES)}
+        candidates = [
+            _played_on(recipe, game, one, episodes) if one.name in best or one.start == FRESH else one
+            for one in candidates
+        ]
     return _decide(candidates, game, episodes or _FIRST_EPISODES, left_out)
 
 
@@ -88,12 +91,12 @@ def _measure_all(recipe: AgentRecipe, game: AgentGame) -> tuple[list[Candidate],
     Raises:
         PretrainedModelError: None can be used, or one that was named cannot.
     """
-    named = list(dict.fromkeys(recipe.model.candidates))
-    found = [FRESH, *_local(recipe)] if AUTO in named else []
+    named = recipe.model.candidates
+    wanted = recipe.model.with_found([FRESH, *_local(recipe)]) if AUTO in named else named
     candidates: list[Candidate] = []
     problems: list[Problem] = []
     left_out: list[Mapping[str, str]] = []
-    for name in dict.fromkeys([*(name for name in named if name != AUTO), *found]):
+    for name in wanted:
         try:
             candidates.append(_measure(recipe, game, name))
         except NewGamePlusError as error:
@@ -145,7 +148,10 @@ def _measure(recipe: AgentRecipe, game: AgentGame, name: str) -> Candidate:
     run, cost = _play(recipe, game, policy, name, _FIRST_EPISODES)
     scores["return"] = run.value
     seconds = round(time.monotonic() - began, 3)
-    return Candidate(name, policy.parameters, scores, seconds, license_ or "none needed", _why(policy, game), cost)
+    start = recipe.model.find(name)
+    license_ = license_ or "none needed"
+    found = Candidate(name, policy.parameters, scores, seconds, license_, _why(policy, game), cost)
+    return replace(found, start=start.name, options=dict(start.options))
 
 
 def _played_on(recipe: AgentRecipe, game: AgentGame, candidate: Candidate, episodes: int) -> Candidate:
@@ -221,9 +227,9 @@ def _told(candidate: Candidate) -> str:
 def _advice(ranked: tuple[Candidate, ...], game: AgentGame) -> str:
     """Return one paragraph, each sentence with the number that it rests on."""
     best = ranked[0]
-    fresh = next((one for one in ranked if one.name == FRESH), None)
+    fresh = next((one for one in ranked if one.start == FRESH), None)
     sentences = []
-    if best.name == FRESH:
+    if best.start == FRESH:
         sentences.append("No policy does better than random weights before training: there is nothing to keep here.")
     elif fresh is not None and best.short_run is not None and fresh.short_run is not None:
         if best.short_run.low > fresh.short_run.high:

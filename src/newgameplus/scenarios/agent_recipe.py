@@ -17,7 +17,8 @@ from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
-from newgameplus.scenarios.agent_choice import AUTO, start_of
+from newgameplus.recipe_start import AUTO
+from newgameplus.scenarios.agent_choice import start_of
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, of_other_spaces, spaces_text
 from newgameplus.scenarios.agent_start import FRESH, load_start, retention_of
 from newgameplus.scenarios.recipe_text import plain_name, quoted
@@ -156,15 +157,39 @@ def check_agent(recipe: AgentRecipe) -> tuple[list[Problem], dict[str, Any]]:
     plan["notes"] += game.unplayed
     parts = [note.rpartition(": ") for note in (game.learned.left_out if game.learned else ())]
     plan["left_out"] = [{"message": message, "source": source, "remedy": ""} for source, _, message in parts]
-    try:
-        names = [FRESH if name == AUTO else name for name in recipe.model.candidates]
-        start, *_ = [load_start(start_of(recipe, name), game) for name in names]
-        terms = retention_of(recipe, game, start)
-    except NewGamePlusError as error:
-        return _all_of(error), plan
-    plan |= _described(recipe, game, start, [term.kind for term in terms])
-    plan |= _costs(recipe, game, start, speed)
-    return problems, plan
+    problems, told = _start_problems(recipe, game, speed)
+    return problems, plan | told
+
+
+def _start_problems(recipe: AgentRecipe, game: AgentGame, speed: float) -> tuple[list[Problem], dict[str, Any]]:
+    """Look at every candidate; one of other spaces among several is left out, as choosing does.
+
+    Returns:
+        All problems found, and a plan: candidates, which are left out, and what a fit from the first costs.
+    """
+    named = recipe.model.candidates
+    wanted = recipe.model.with_found([FRESH]) if AUTO in named else named
+    problems: list[Problem] = []
+    usable: list[str] = []
+    left_out: list[dict[str, str]] = []
+    plan: dict[str, Any] = {"candidates": usable, "models_left_out": left_out}
+    for name in wanted:
+        try:
+            start = load_start(start_of(recipe, name), game)
+            terms = retention_of(recipe, game, start)
+        except NewGamePlusError as error:
+            if len(named) > 1 and hasattr(error.__cause__, "shape"):
+                left_out.append({"name": name, "message": error.message, "remedy": error.remedy})
+            else:
+                problems += _all_of(error)
+            continue
+        usable.append(name)
+        if "model" not in plan:
+            plan |= _described(recipe, game, start, [term.kind for term in terms])
+            plan |= _costs(recipe, game, start, speed)
+    if not usable and not problems:
+        problems += [Problem(one["message"], one["name"], one["remedy"]) for one in left_out]
+    return list(dict.fromkeys(problems)), plan
 
 
 def _all_of(error: NewGamePlusError) -> list[Problem]:

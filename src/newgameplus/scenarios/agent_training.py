@@ -15,9 +15,9 @@ from newgameplus.errors import RecipeError
 from newgameplus.games.episodes import Episode, StepTable, step_table
 from newgameplus.pretrained.policy import Policy, load_policy, save_policy
 from newgameplus.pretrained.policy_spaces import space_differences
-from newgameplus.recipe_agent import RetentionTerm
+from newgameplus.recipe_agent import AgentRecipe, RetentionTerm
 from newgameplus.run import Run
-from newgameplus.scenarios.agent_data import AgentGame, agent_recipe
+from newgameplus.scenarios.agent_data import AgentGame
 from newgameplus.scenarios.agent_start import copy_policy, fresh_policy, is_fresh
 from newgameplus.tensors import load_tensors, save_tensors
 from newgameplus.train.cloning import Cloning, clone_policy
@@ -82,10 +82,11 @@ class AgentTrainer:
         run: The run folder.
         game: The game.
         start: Where to start from; not changed.
+        recipe: The run's recipe, settled on that start.
     """
 
-    def __init__(self, run: Run, game: AgentGame, start: Policy) -> None:
-        self.run, self.game, self.start, self.recipe = run, game, start, agent_recipe(run)
+    def __init__(self, run: Run, game: AgentGame, start: Policy, recipe: AgentRecipe) -> None:
+        self.run, self.game, self.start, self.recipe = run, game, start, recipe
         self._states: StepTable | None = None
 
     def train(self, plan: AgentPlan) -> TrainedPolicy:

@@ -85,7 +85,7 @@ class BehaviorScenario:
     def choose(self, game: BehaviorGame) -> PretrainedModel:
         """Step 1: rank the candidates by what their frozen features say about the training clips."""
         self.choice = choose_start(self.work, game)
-        return self.work.pretrained(self.choice.name)
+        return self.work.settle(self.choice.name)
 
     def adapt(self, start: PretrainedModel) -> list[TrainingPlan]:
         """Step 2: plan what may move, for the fine-tuned model and for the baselines trained beside it."""

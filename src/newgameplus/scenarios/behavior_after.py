@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from newgameplus.adapt import ClipClassifier, Phase
 from newgameplus.adapt.adapters import find_adaptable
-from newgameplus.errors import NewGamePlusError, Problem, RecipeError
+from newgameplus.errors import PretrainedModelError, Problem, RecipeError
 from newgameplus.pretrained.backbone import Backbone
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.train.loop import TrainingResult
 from newgameplus.train.snapshots import Snapshots
 
-__all__ = ["Teach", "adapter_problems", "after_problems", "check_after", "snapshots_of", "train_ingredients"]
+__all__ = ["Teach", "after_problems", "check_after", "refuse_unadaptable", "snapshots_of", "train_ingredients"]
 
 _EPOCHS_KEPT = 5
 
@@ -38,14 +38,20 @@ def after_problems(recipe: Recipe, validation: int, phases: Sequence[Phase]) -> 
     return problems
 
 
-def adapter_problems(backbone: Backbone, phases: Sequence[Phase]) -> list[Problem]:
-    """Return why a phase that wants adapters cannot give this backbone any."""
+def refuse_unadaptable(name: str, backbone: Backbone, phases: Sequence[Phase]) -> None:
+    """Refuse a model whose backbone can have no adapters where a phase wants some.
+
+    Raises:
+        PretrainedModelError: It can have none.
+        MissingExtraError: PEFT is not installed.
+    """
+    if not any(phase.adapter_rank for phase in phases):
+        return
     try:
-        if any(phase.adapter_rank for phase in phases):
-            find_adaptable(backbone, backbone.blocks())
-    except NewGamePlusError as error:
-        return list(error.problems)
-    return []
+        find_adaptable(backbone, backbone.blocks())
+    except PretrainedModelError as error:
+        message = f"{name}: {error.message}"
+        raise PretrainedModelError(message, source=error.source, remedy=error.remedy) from error
 
 
 def check_after(recipe: Recipe, validation: int, phases: Sequence[Phase]) -> None:

@@ -13,13 +13,11 @@ from newgameplus.pretrained.licences import caution, use_problem
 from newgameplus.pretrained.local import ENVIRONMENT_VARIABLE, local_models
 from newgameplus.pretrained.memory import memory_problem
 from newgameplus.recipe import Recipe
+from newgameplus.recipe_start import AUTO
 from newgameplus.run import Run
 from newgameplus.scenarios.sequence_data import misfit
 
-__all__ = ["AUTO", "Candidates", "find_candidates", "resolve_candidates", "start_problems"]
-
-AUTO = "auto"
-"""What ``model.start`` says to choose among all models of this machine."""
+__all__ = ["Candidates", "find_candidates", "resolve_candidates", "start_problems"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Candidates:
     """The models to choose from.
 
     Attributes:
-        cards: Their cards by name, described without loading weights.
+        cards: Their cards by label, described without loading weights.
         left_out: Models that ``auto`` found and that cannot be used, and why.
     """
 
@@ -40,7 +38,7 @@ def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candi
 
     Args:
         recipe: The recipe.
-        names: Models to choose from, instead of the recipe's.
+        names: Labels of models to choose from, instead of the recipe's.
 
     Returns:
         The candidates. What a recipe names must be usable; what ``auto`` finds is left out otherwise.
@@ -49,11 +47,11 @@ def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candi
         PretrainedModelError: A model that was named cannot be used (all are told at once), or there is none.
     """
     named = list(dict.fromkeys(recipe.model.candidates if names is None else names))
-    found = local_models(recipe.runs) if AUTO in named else []
+    wanted = recipe.model.with_found(local_models(recipe.runs)) if AUTO in named else named
     cards: dict[str, ModelCard] = {}
     problems: list[Problem] = []
     left_out: list[Mapping[str, str]] = []
-    for name in dict.fromkeys([*(name for name in named if name != AUTO), *found]):
+    for name in wanted:
         card, wrong = _describe(recipe, name)
         if card is not None and not wrong:
             cards[name] = card
@@ -90,7 +88,8 @@ def resolve_candidates(run: Run, recipe: Recipe) -> Candidates:
 
 def _describe(recipe: Recipe, name: str) -> tuple[ModelCard | None, list[Problem]]:
     try:
-        card = describe_pretrained(name, recipe.model.options)
+        start = recipe.model.find(name)
+        card = describe_pretrained(start.name, start.options)
     except NewGamePlusError as error:
         return None, list(error.problems)
     problem = misfit(name, card, recipe.data)

@@ -13,11 +13,14 @@ import torch
 from newgameplus import progress
 from newgameplus.choose import Candidate, Choice, Task, advise, combine, decide, estimate, shortlist
 from newgameplus.errors import NewGamePlusError
-from newgameplus.scenarios.behavior_candidates import AUTO, resolve_candidates
+from newgameplus.recipe_start import AUTO
+from newgameplus.scenarios.behavior_after import refuse_unadaptable
+from newgameplus.scenarios.behavior_candidates import resolve_candidates
 from newgameplus.scenarios.behavior_costs import candidate_cost
 from newgameplus.scenarios.behavior_data import BehaviorGame
 from newgameplus.scenarios.behavior_seen import refuse_seen, seen_without_labels
 from newgameplus.scenarios.behavior_short_run import ShortRuns
+from newgameplus.scenarios.behavior_training import recipe_phases
 from newgameplus.scenarios.behavior_work import BehaviorWork
 
 __all__ = ["ChoiceSettings", "choose_start"]
@@ -87,6 +90,8 @@ class _Choosing:
         try:
             start = work.pretrained(name)
             refuse_seen(name, start.card, game)
+            phases = recipe_phases(work.recipe.adapt, len(start.backbone.blocks()))
+            refuse_unadaptable(name, start.backbone, phases)
         except NewGamePlusError as error:
             if not automatic or name in work.recipe.model.candidates:
                 raise
@@ -103,7 +108,8 @@ class _Choosing:
         found = estimate(features, targets, torch.from_numpy(groups), start.card, labels=game.labels)
         cost = candidate_cost(work.recipe, start, game.labels, len(game.split.train))
         seconds = round(time.monotonic() - began, 3)
-        return replace(found, name=name, seconds=seconds, cost=cost)
+        named = work.recipe.model.find(name)
+        return replace(found, name=name, start=named.name, options=dict(named.options), seconds=seconds, cost=cost)
 
     def _try_best(self, candidates: list[Candidate]) -> list[Candidate]:
         """Let the best few have a short run."""

@@ -21,15 +21,15 @@ from newgameplus.recipe import Recipe
 from newgameplus.run import Run
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
 from newgameplus.scenarios.behavior_seen import name_recordings
+from newgameplus.scenarios.behavior_sharing import share_recordings
 from newgameplus.scenarios.pretraining import one_start, same_data
 from newgameplus.scenarios.unlabelled_clips import UnlabelledClips, fingerprint, load_unlabelled
 from newgameplus.tensors import save_tensors
 from newgameplus.train.device import threads_for, using_threads
-from newgameplus.train.pretraining import Pretraining, continue_pretraining, epoch_batch, steps_in
+from newgameplus.train.pretraining import ClipBatches, Pretraining, continue_pretraining, steps_in
 from newgameplus.train.recording import epoch_recorder
 from newgameplus.train.selfsupervision import (
     Augmentation,
-    ClipBatch,
     InverseDynamics,
     Objective,
     TemporalOrder,
@@ -50,6 +50,8 @@ OBJECTIVES: Mapping[str, float] = MappingProxyType({"inverse-dynamics": 1.0, "te
 def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
     """Go on with the pretraining of a recipe's start on recordings without labels; leave ``model/`` in the folder.
 
+    Of several processes, the main one does all but the training itself.
+
     Args:
         recipe: The recipe.
         run: The folder to work in; what an interrupted call left there is taken up.
@@ -62,12 +64,13 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
     """
     name = one_start(recipe)
     torch.manual_seed(recipe.seed)
-    start = load_pretrained(name, options=recipe.model.options)
+    start = load_pretrained(name, options=recipe.model.find(name).options)
     if start.card.modality not in ("clip", "image"):
         remedy = "start from a model of images or clips"
         raise PretrainedModelError(f"{name} takes no video", source="model.start", remedy=remedy)
     game = load_game(recipe.data, start.card.shape, recipe.seed)
     unlabelled = load_unlabelled(recipe, game, start.card.shape)
+    share_recordings(unlabelled, start.card.shape)
     same_data(run, fingerprint(unlabelled), recipe.pretrain.path or recipe.data.path)
     for problem in unlabelled.left_out[:10]:
         progress.say(f"{problem.source}: {problem.message}")
@@ -168,14 +171,10 @@ def _train(
         "two-views": lambda: TwoViews(width, augment),
     }
 
-    def batch(step: int) -> ClipBatch:
-        rows = epoch_batch(len(unlabelled.cached), settings.batch_size, recipe.seed, step)
-        return ClipBatch(torch.from_numpy(unlabelled.cached.gather(rows)), torch.from_numpy(unlabelled.actions[rows]))
-
     plan = Pretraining(
         {make[name](): OBJECTIVES[name] for name in chosen},
         generator,
-        batch,
+        ClipBatches(unlabelled.cached, unlabelled.actions, settings.batch_size, recipe.seed),
         settings.steps,
         _rate(recipe, chosen),
         recipe.train,

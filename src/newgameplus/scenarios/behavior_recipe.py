@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from newgameplus.errors import DataError, NewGamePlusError, Problem
 from newgameplus.games.clips import ClipSet, load_clips
 from newgameplus.games.sequences import data_kinds
 from newgameplus.games.video import probe_video
+from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
+from newgameplus.recipe_start import Start
 from newgameplus.scenarios.behavior_check import check_models
 from newgameplus.scenarios.behavior_data import load_behavior_clips, split_clips
 from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
@@ -126,7 +127,10 @@ def check_behavior(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
     except NewGamePlusError as error:
         problems += error.problems
     labels = clip_set.labels if clip_set is not None else ()
-    load = partial(load_pretrained, options=recipe.model.options)
+
+    def load(start: Start) -> PretrainedModel:
+        return load_pretrained(start.name, options=start.options)
+
     found, told = check_models(recipe, load, labels, plan.get("split"))
     return [*problems, *found], plan | told
 

@@ -1,4 +1,4 @@
-"""Several processes on one behavior run: each loads its own copy of the clips, and all compare."""
+"""Several processes on one behavior run or pretraining: each loads its own copy of the clips, and all compare."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from newgameplus.files import digest_bytes
 from newgameplus.games.fingerprint import data_changes, data_fingerprint
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
+from newgameplus.scenarios.unlabelled_clips import UnlabelledClips, load_unlabelled
 from newgameplus.shapes import ClipShape
-from newgameplus.train.processes import agree, from_main, gather, process_count
+from newgameplus.train.processes import agree, check_same, from_main, gather, process_count
 from newgameplus.train.sharing import OpenClips, follow, tell
 
-__all__ = ["follow_behavior", "share_game"]
+__all__ = ["follow_behavior", "share_game", "share_recordings"]
 
 _REMEDY = "give every process the same files, with the same labels; data.path may differ between machines"
+_SAME_RECORDINGS = (
+    "give every process the same recordings, with the same trajectories beside them; pretrain.path may differ between "
+    "machines"
+)
 
 
 def share_game(game: BehaviorGame, shape: ClipShape) -> None:
@@ -25,20 +30,52 @@ def share_game(game: BehaviorGame, shape: ClipShape) -> None:
         TrainingError: Copies differ, or one cannot be read.
     """
     if process_count() > 1:
-        tell("load", shape)
+        tell("load", ("clips", shape))
         agree(lambda: None)
         _compare(game, shape)
+
+
+def share_recordings(unlabelled: UnlabelledClips, shape: ClipShape) -> None:
+    """Let the other processes load their copy of the recordings without labels, and compare; nothing in one process.
+
+    Raises:
+        TrainingError: Copies differ, or one cannot be read.
+    """
+    if process_count() > 1:
+        tell("load", ("recordings", shape))
+        agree(lambda: None)
+        _compare_recordings(unlabelled)
 
 
 def follow_behavior(recipe: Recipe) -> None:
     """Wait for the main process and join in; see :func:`newgameplus.train.sharing.follow`."""
 
-    def load(shape: ClipShape) -> OpenClips:
+    def load(wanted: tuple[str, ClipShape]) -> OpenClips:
+        kind, shape = wanted
+        if kind == "recordings":
+            return _load_recordings(recipe, shape)
         game = agree(lambda: load_game(recipe.data, shape, recipe.seed))
         _compare(game, shape)
         return game.at
 
     follow(load)
+
+
+def _load_recordings(recipe: Recipe, shape: ClipShape) -> OpenClips:
+    unlabelled = agree(lambda: load_unlabelled(recipe, load_game(recipe.data, shape, recipe.seed), shape))
+    _compare_recordings(unlabelled)
+    return lambda _: unlabelled.cached
+
+
+def _compare_recordings(unlabelled: UnlabelledClips) -> None:
+    """Compare one digest of all first: there may be millions of clips."""
+    cached, names = unlabelled.cached, (*unlabelled.action_names, "not known")  # -1 is the last
+    facts = {
+        clip.identity: f"frames {digest[:8]}, action {names[action]}"
+        for clip, digest, action in zip(cached.clip_set.clips, cached.digests, unlabelled.actions, strict=True)
+    }
+    if len(set(gather(digest_bytes(repr(list(facts.items())).encode())))) > 1:
+        check_same(facts, "the recordings", _SAME_RECORDINGS)
 
 
 def _compare(game: BehaviorGame, shape: ClipShape) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from newgameplus.errors import PretrainedModelError, RunError
+from newgameplus.files import digest_bytes
 from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
@@ -47,16 +49,21 @@ class BehaviorWork:
         self._features: dict[str, Tensor] = {}
 
     def pretrained(self, name: str, *, fresh: bool = False) -> PretrainedModel:
-        """Load a model with the recipe's options and seed."""
+        """Load a model, by its label among the recipe's candidates, with the options that are for it and the seed."""
         torch.manual_seed(self.recipe.seed)
-        options = self.recipe.model.options
+        start = self.recipe.model.find(name)
         if isinstance(self.game, SequenceGame):
-            return pretrained_for(self.game, name, fresh=fresh, options=options)
-        model = load_pretrained(name, fresh=fresh, options=options)
+            return pretrained_for(self.game, start.name, fresh=fresh, options=start.options)
+        model = load_pretrained(start.name, fresh=fresh, options=start.options)
         if self.game is not None and model.card.modality == "sequence":
             message = f"{name} reads numbers over time, and this run learns from clips"
             raise PretrainedModelError(message, source="model.start", remedy="leave it out")
         return model
+
+    def settle(self, label: str) -> PretrainedModel:
+        """Load the candidate that was chosen; from here on the recipe starts from it alone."""
+        self.recipe = self.recipe.model_copy(update={"model": self.recipe.model.only(label)})
+        return self.pretrained(self.recipe.model.candidates[0])
 
     def input_shape(self) -> InputShape:
         """Return what the first candidate takes, after making sure that the data are of its kind.
@@ -69,9 +76,11 @@ class BehaviorWork:
 
     def features(self, game: BehaviorGame, start: PretrainedModel, part: str) -> Tensor:
         """Features of the untouched backbone, computed once for probe, zero-shot and the head of the fine-tune."""
-        key = f"{start.card.name} {part}"
+        options = json.dumps(dict(start.options), sort_keys=True)
+        key = f"{start.card.name} {options} {part}"
         if key not in self._features:
-            path = self.run.checkpoint(f"features-{part}-{start.card.digest[:12] or start.card.family}")
+            about = f"{start.card.digest or start.card.family} {options}"
+            path = self.run.checkpoint(f"features-{part}-{digest_bytes(about.encode())[:12]}")
             if path.is_file():
                 tensors = load_tensors(path, remedy=REDO)[0]
                 if len(tensors.get("features", ())) != len(game.split.parts()[part]):
@@ -107,7 +116,7 @@ class BehaviorWork:
         if isinstance(game, SequenceGame):  # they also depend on how the training part was standardized
             return compute()
         asked = [digests[index] for index in indices.tolist()]
-        return cached_features(start.card, self.recipe.model.options, asked, compute)
+        return cached_features(start.card, start.options, asked, compute)
 
     def predictions(self, game: BehaviorGame, probabilities: np.ndarray[Any, Any]) -> Predictions:
         """Return probabilities of the test clips beside the truth."""

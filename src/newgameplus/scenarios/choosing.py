@@ -31,7 +31,8 @@ def choose(
 
     Args:
         recipe: The recipe.
-        candidates: Names to choose from, instead of the recipe's ``model.start``.
+        candidates: Names to choose from, instead of the recipe's ``model.start``; those that it names keep their own
+            options.
         top: How many of the best get a short fine-tuning.
         short_run: Whether any do.
         out: File to write.
@@ -45,7 +46,7 @@ def choose(
         RunError: ``out`` exists; nothing is overwritten.
     """
     if candidates:
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"start": tuple(candidates)})})
+        recipe = recipe.model_copy(update={"model": recipe.model.with_starts(candidates)})
     if process_count() == 1:
         return _choose(recipe, top, short_run, out, beside)
     from newgameplus.scenarios.together import in_all

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from newgameplus import progress
-from newgameplus.errors import NewGamePlusError, RecipeError, RunError, TrainingError
+from newgameplus.errors import NewGamePlusError, RecipeError, RunError
 from newgameplus.files import storage_errors, write_json, write_text
 from newgameplus.launched import process_count
 from newgameplus.recipe import AnyRecipe, dump_recipe, parse_recipe, recipe_settings
+from newgameplus.recipe_start import AUTO
 from newgameplus.run import Run, describe_environment
 from newgameplus.scenarios import SCENARIOS
 
@@ -23,7 +24,7 @@ _WHAT_MATTERS = ("scenario", "seed", "data.", "model.")
 
 
 def pretrain(recipe: AnyRecipe, out: Path | None = None) -> dict[str, Any]:
-    """Go on with the pretraining of what a recipe starts from, on data without labels; several processes share maps.
+    """Go on with the pretraining of what a recipe starts from, on data without labels; several processes share it.
 
     The same call goes on with an interrupted pretraining, to the same result.
 
@@ -42,12 +43,9 @@ def pretrain(recipe: AnyRecipe, out: Path | None = None) -> dict[str, Any]:
         SCENARIOS[recipe.scenario].part("pretrain")(recipe, None)
     if process_count() == 1:
         return _pretrain(recipe, out)
-    if recipe.scenario == "behavior":
-        message = f"{process_count()} processes were started, and pretraining on clips works in one"
-        raise TrainingError(message, source="scenario", remedy="start it as one: ngp pretrain RECIPE")
     from newgameplus.scenarios.together import in_all
 
-    return in_all(recipe, lambda: _pretrain(recipe, out))
+    return in_all(recipe, lambda: _pretrain(recipe, out), "pretrain")
 
 
 def _pretrain(recipe: AnyRecipe, out: Path | None) -> dict[str, Any]:
@@ -112,15 +110,15 @@ def refuse_agents(recipe: AnyRecipe, _: Run | None) -> NoReturn:
 
 
 def one_start(recipe: AnyRecipe) -> str:
-    """Return the one model that a recipe starts from.
+    """Return the label of the one model that a recipe starts from.
 
     Raises:
         RecipeError: It names several, or leaves the choice to a measurement.
     """
-    start = recipe.model.start
-    if isinstance(start, str) and start != "auto":
-        return start
-    message = "pretraining goes on with one model" + ("" if isinstance(start, str) else f", not {len(start)}")
+    candidates = recipe.model.candidates
+    if len(candidates) == 1 and candidates[0] != AUTO:
+        return candidates[0]
+    message = "pretraining goes on with one model" + ("" if len(candidates) == 1 else f", not {len(candidates)}")
     remedy = "name it: ngp pretrain RECIPE --from NAME; see which suits: ngp choose RECIPE"
     raise RecipeError(message, source="model.start", remedy=remedy)
 

@@ -20,8 +20,9 @@ from newgameplus.errors import DataError, RunError
 from newgameplus.evaluate.scene_arms import HeldOutBits, TrainingCost
 from newgameplus.pretrained.tile_model import TileModel, load_tile_model, save_tile_model
 from newgameplus.recipe import recipe_settings
+from newgameplus.recipe_start import AUTO
 from newgameplus.run import Run
-from newgameplus.scenarios.scene_choice import AUTO, choose_scene_start
+from newgameplus.scenarios.scene_choice import choose_scene_start
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game, scene_recipe
 from newgameplus.scenarios.scene_evaluation import SceneResults, evaluate_scenes
 from newgameplus.scenarios.scene_self_training import SelfMade
@@ -136,14 +137,19 @@ class SceneScenario:
         names = self.recipe.model.candidates
         if len(names) == 1 and names[0] != AUTO:
             progress.say(f"1 choose: {names[0]}")
-            return self._start(game, names[0])[0]
+            return self._settle(game, names[0])
         note = self.run.note("choice")
         if note is None:
             note = self.run.keep_note("choice", choose_scene_start(self.recipe, game).as_dict())
         with self.run.noted("choice"):
             choice = Choice.from_dict(note)
         progress.say(f"1 choose: {choice.reason}")
-        return self._start(game, choice.name)[0]
+        return self._settle(game, choice.name)
+
+    def _settle(self, game: SceneGame, label: str) -> TileModel:
+        """Load the candidate that was chosen; from here on the recipe starts from it alone."""
+        self.recipe = self.recipe.model_copy(update={"model": self.recipe.model.only(label)})
+        return self._start(game, self.recipe.model.candidates[0])[0]
 
     def _start(self, game: SceneGame, name: str, *, fresh: bool = False) -> tuple[TileModel, list[Origin]]:
         """Load a pretrained model and give it the game's tiles and measures."""

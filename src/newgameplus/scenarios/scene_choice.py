@@ -29,17 +29,17 @@ from newgameplus.pretrained.local_tiles import local_tile_models
 from newgameplus.pretrained.memory import available_memory, told_bytes
 from newgameplus.pretrained.tile_model import TileModel
 from newgameplus.recipe_scene import SceneRecipe
+from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
 from newgameplus.scenarios.scene_sharing import share_maps
-from newgameplus.scenarios.scene_start import level_book, open_start
+from newgameplus.scenarios.scene_start import level_book, open_start, refuse_unadaptable
 from newgameplus.train.device import threads_for, using_threads
 from newgameplus.train.levels import LevelBook
 from newgameplus.train.tile_loop import TileTraining, level_bits, train_tiles
 
-__all__ = ["AUTO", "choose_scene", "choose_scene_start"]
+__all__ = ["choose_scene", "choose_scene_start"]
 
 Indices = npt.NDArray[np.int64]
-AUTO = "auto"
 MEASURE = "bits a tile (negative)"
 _STEPS = 40
 _TOP = 3
@@ -85,9 +85,8 @@ def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS
     Raises:
         PretrainedModelError: A model that was named cannot be used, or there is none.
     """
-    named = list(dict.fromkeys(recipe.model.candidates))
-    found = local_tile_models(recipe.runs) if AUTO in named else []
-    names = list(dict.fromkeys([*(name for name in named if name != AUTO), *found]))
+    named = recipe.model.candidates
+    names = recipe.model.with_found(local_tile_models(recipe.runs)) if AUTO in named else named
     parts = _split(recipe, game)
     candidates: list[Candidate] = []
     problems: list[Problem] = []
@@ -139,11 +138,14 @@ def _estimate(recipe: SceneRecipe, game: SceneGame, name: str, parts: _Parts) ->
     model, _ = open_start(recipe, game, name)
     license_ = str(model.facts.get("license") or "unknown")
     _check(recipe, name, model, license_)
-    found = _held_out_bits(recipe, game, model, parts)
+    refuse_unadaptable(recipe, name, model)
+    bits = _held_out_bits(recipe, game, model, parts)
     source = name.partition(":")[0]
-    scores = {"prior": _PRIOR.get(source, 0.0), "zero-shot": -float(found[:, 0].sum() / found[:, 1].sum())}
+    scores = {"prior": _PRIOR.get(source, 0.0), "zero-shot": -float(bits[:, 0].sum() / bits[:, 1].sum())}
     seconds = round(time.monotonic() - began, 3)
-    return Candidate(name, model.parameters, scores, seconds, license_, _why(source))
+    start = recipe.model.find(name)
+    found = Candidate(name, model.parameters, scores, seconds, license_, _why(source))
+    return replace(found, start=start.name, options=dict(start.options))
 
 
 def _held_out_bits(recipe: SceneRecipe, game: SceneGame, model: TileModel, parts: _Parts) -> npt.NDArray[np.float64]:

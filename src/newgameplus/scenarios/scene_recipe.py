@@ -19,6 +19,7 @@ from newgameplus.games.meanings import Guess, guess_meanings, guess_rules
 from newgameplus.games.scenes import MEANINGS, NOTHING, Level, Scene
 from newgameplus.games.stacking import NOTHING_NAME, Stack, stack
 from newgameplus.recipe import SceneRecipe
+from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.recipe_text import plain_name, quoted
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _FEW_MAPS = 5
 #: A level this many times as high as wide is made row by row.
 _TALL = 2
 #: The option of ``model`` that is about captions, not about the model's source.
-_AUTO = "auto"
-_TEXT_ENCODER = "text_encoder"
 
 
 def init_scene(maps: str | Path, *, name: str = "", skip_bad: bool = False, legend: str | Path | None = None) -> str:
@@ -238,9 +237,9 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
         All problems found, and a plan: what the maps hold, split, rules, model, and estimated seconds and bytes.
     """
     # Here and not above: writing a recipe needs no torch, whose import alone takes seconds.
-    from newgameplus.pretrained.tile_model import load_start
     from newgameplus.scenarios.scene_costs import estimate_costs
     from newgameplus.scenarios.scene_data import load_scene_game
+    from newgameplus.scenarios.scene_start import load_candidate, refuse_unadaptable
 
     problems: list[Problem] = []
     plan: dict[str, Any] = {"left_out": [], "notes": []}
@@ -254,16 +253,16 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
         plan |= _game_plan(game)
         problems += _rules_problems(game, recipe)
     seconds = time.monotonic() - began
-    options = {key: value for key, value in recipe.model.options.items() if key != _TEXT_ENCODER}
-    for name in dict.fromkeys("bundled:tiles" if name == _AUTO else name for name in recipe.model.candidates):
+    for name in recipe.model.with_found(["bundled:tiles"] if AUTO in recipe.model.candidates else []):
         try:
-            model = load_start(name, options=options)
+            model = load_candidate(recipe, name)
+            refuse_unadaptable(recipe, name, model)
         except NewGamePlusError as error:
             problems += error.problems
             continue
         if game is not None and "model" not in plan:
             plan |= estimate_costs(recipe, model, game, seconds / len(game.levels))
-    return problems, plan
+    return list(dict.fromkeys(problems)), plan
 
 
 def _game_plan(game: SceneGame) -> dict[str, Any]:

@@ -7,14 +7,17 @@ from typing import Any
 
 import torch
 
+from newgameplus.adapt.adapters import find_adaptable
+from newgameplus.adapt.tile_strategies import plan_tile_phases
 from newgameplus.adapt.vocabulary import Origin, change_vocabulary
+from newgameplus.errors import PretrainedModelError
 from newgameplus.games.structure import tile_habits
 from newgameplus.pretrained.tile_model import TileFacts, TileModel, load_start
 from newgameplus.recipe_scene import SceneRecipe
 from newgameplus.scenarios.scene_data import SceneGame
 from newgameplus.train.levels import LevelBook, LevelExample
 
-__all__ = ["level_book", "open_start", "source_options"]
+__all__ = ["level_book", "load_candidate", "open_start", "refuse_unadaptable"]
 
 _CONTEXT = 448
 
@@ -22,9 +25,16 @@ _CONTEXT = 448
 def open_start(
     recipe: SceneRecipe, game: SceneGame, name: str, *, fresh: bool = False
 ) -> tuple[TileModel, list[Origin]]:
-    """Load a pretrained model and give it the game's tiles and measures; also say where each tile starts from."""
+    """Load a pretrained model and give it the game's tiles and measures; also say where each tile starts from.
+
+    Args:
+        recipe: The recipe.
+        game: The maps.
+        name: Label of one of the recipe's candidates, which brings its own options; or a name.
+        fresh: Keep the architecture but start from random weights.
+    """
     torch.manual_seed(recipe.seed)
-    model = load_start(name, fresh=fresh, options=source_options(recipe))
+    model = load_candidate(recipe, name, fresh=fresh)
     habits = tile_habits(game.some(game.train))
     tiles = [
         TileFacts(tile.name, game.way.meanings(number), tuple(round(float(share), 3) for share in habit))
@@ -45,6 +55,32 @@ def level_book(
     return LevelBook(examples, game.measures, max(context, rows), recipe.control.dropout)
 
 
-def source_options(recipe: SceneRecipe) -> dict[str, Any]:
-    """Options of the model's source; the text encoder of captions is another matter."""
-    return {name: value for name, value in recipe.model.options.items() if name != "text_encoder"}
+def load_candidate(recipe: SceneRecipe, name: str, *, fresh: bool = False) -> TileModel:
+    """Load one of a recipe's candidates by its label, as it comes; the text encoder of captions is another matter.
+
+    Raises:
+        PretrainedModelError: There is no such model or option, or it cannot be loaded.
+    """
+    start = recipe.model.find(name)
+    options = {key: value for key, value in start.options.items() if key not in recipe.model.shared_options}
+    return load_start(start.name, fresh=fresh, options=options)
+
+
+def refuse_unadaptable(recipe: SceneRecipe, name: str, model: TileModel) -> None:
+    """Refuse a model that the recipe's strategy cannot be used with.
+
+    Raises:
+        RecipeError: There is no such strategy.
+        PretrainedModelError: The strategy puts adapters beside layers, and no layer of the model can have one.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    network: Any = model.network
+    settings = recipe.adapt
+    phases = plan_tile_phases(settings.strategy, len(network.blocks()), l2_sp=settings.l2_sp)
+    if not any(phase.moving == "adapters" for phase in phases):
+        return
+    try:
+        find_adaptable(network, network.blocks())
+    except PretrainedModelError as error:
+        message = f"{name}: {error.message}"
+        raise PretrainedModelError(message, source=error.source, remedy=error.remedy) from error

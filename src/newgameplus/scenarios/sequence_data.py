@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -106,7 +106,7 @@ def misfit(name: str, card: ModelCard, data: DataSettings) -> Problem | None:
 
 
 def pretrained_for(
-    game: SequenceGame, name: str, *, fresh: bool = False, options: dict[str, Any] | None = None
+    game: SequenceGame, name: str, *, fresh: bool = False, options: Mapping[str, Any] | None = None
 ) -> PretrainedModel:
     """Load a model for the channels of the data, standardized by the training sequences alone.
 
@@ -134,7 +134,7 @@ def pretrained_for(
         backbone.standardize([game.sequences.values[index] for index in game.split.train.tolist()])
     facts = model.card.facts | {"channels": list(channels)}
     card = replace(model.card, facts=facts, digest=_digest(model.card.digest, backbone))
-    return PretrainedModel(card, backbone, model.zero_shot)
+    return replace(model, card=card)
 
 
 def _digest(weights: str, backbone: SequenceBackbone) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from newgameplus.errors import DataError, NewGamePlusError, Problem
 from newgameplus.games.sequences import data_kinds, find_sequences, load_sequences
+from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.pretrained.catalog import describe_pretrained
 from newgameplus.recipe import Recipe
-from newgameplus.scenarios.behavior_candidates import AUTO
+from newgameplus.recipe_start import AUTO, Start
 from newgameplus.scenarios.behavior_check import check_models
 from newgameplus.scenarios.recipe_text import one_line, plain_name, quoted
 from newgameplus.scenarios.sequence_data import SequenceGame, load_sequence_game, pretrained_for
@@ -99,9 +99,9 @@ def reads_numbers(recipe: Recipe) -> bool:
     kinds = data_kinds(recipe.data.path, recipe.data.labels)
     if len(kinds) == 1:
         return "sequence" in kinds
-    first = recipe.model.candidates[0]
+    first = recipe.model.starts[0]
     try:
-        return first != AUTO and describe_pretrained(first, recipe.model.options).modality == "sequence"
+        return first.name != AUTO and describe_pretrained(first.name, first.options).modality == "sequence"
     except NewGamePlusError:  # told by the check of clips
         return False
 
@@ -127,6 +127,11 @@ def check_sequences(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
         plan["channels"] = list(game.channels)
     except NewGamePlusError as error:
         problems += error.problems
-    load = partial(pretrained_for, game, options=recipe.model.options) if game is not None else None
-    found, told = check_models(recipe, load, game.labels if game is not None else (), plan.get("split"))
+
+    def load(start: Start) -> PretrainedModel:
+        assert game is not None  # noqa: S101 - asked only where there is one
+        return pretrained_for(game, start.name, options=start.options)
+
+    labels = game.labels if game is not None else ()
+    found, told = check_models(recipe, load if game is not None else None, labels, plan.get("split"))
     return [*problems, *found], plan | told

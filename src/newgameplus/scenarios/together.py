@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from newgameplus.errors import Problem, TrainingError, raise_problems
 from newgameplus.recipe import AnyRecipe, dump_recipe, parse_recipe, recipe_settings
@@ -17,11 +17,17 @@ from newgameplus.train.team import batch_problem
 
 __all__ = ["follow_main", "in_all", "recipe_of_all", "same_recipe", "sharing_plan", "sharing_problems"]
 
+Part = Literal["train", "pretrain"]
+"""The section of a recipe that says how to do what is to be shared."""
 _Result = TypeVar("_Result")
 
 
-def same_recipe(read: Callable[[], AnyRecipe]) -> AnyRecipe:
+def same_recipe(read: Callable[[], AnyRecipe], part: Part = "train") -> AnyRecipe:
     """Read the recipe in every process, and make sure that all read the same; paths of data may differ.
+
+    Args:
+        read: Reads it.
+        part: What is to be shared.
 
     Raises:
         TrainingError: The recipes differ, or the scenario cannot be shared.
@@ -32,8 +38,11 @@ def same_recipe(read: Callable[[], AnyRecipe]) -> AnyRecipe:
     start()
     recipe = agree(read)
     facts = {key: str(value) for key, value in recipe_settings(recipe).items()} | {"scenario": recipe.scenario}
+    if part == "pretrain":
+        settings = getattr(recipe, part).model_dump(exclude={"path"})
+        facts |= {f"{part}.{key}": str(value) for key, value in settings.items()}
     check_same(facts, "the recipe", "start all processes with the same recipe")
-    _can_be_shared(recipe)
+    _can_be_shared(recipe, part)
     return recipe
 
 
@@ -48,8 +57,8 @@ def recipe_of_all(open_run: Callable[[], Run]) -> tuple[Run | None, AnyRecipe]:
     return run, recipe
 
 
-def sharing_problems(recipe: AnyRecipe) -> list[Problem]:
-    """Return what the processes that were started cannot do with a recipe; nothing in one process."""
+def sharing_problems(recipe: AnyRecipe, part: Part = "train") -> list[Problem]:
+    """Return what the processes that were started cannot do with a part of a recipe; nothing in one process."""
     count, job = process_count(), SCENARIOS[recipe.scenario]
     if count == 1:
         return []
@@ -59,12 +68,14 @@ def sharing_problems(recipe: AnyRecipe) -> list[Problem]:
         remedy = f"start it as one: ngp fit RECIPE; several processes share the training of: {able}"
         return [Problem(message, "scenario", remedy)]
     problems = []
-    if wants_sharding() and not job.shards:
-        message = f"the weights of the {recipe.scenario} scenario cannot be spread over processes (FSDP)"
+    if wants_sharding() and not (job.shards and part == "train"):
+        what = f"the {recipe.scenario} scenario" if part == "train" else "a pretraining"
+        message = f"the weights of {what} cannot be spread over processes (FSDP)"
         remedy = "start the processes without --use_fsdp: each then holds all weights, and they share every batch"
         problems.append(Problem(message, "ACCELERATE_USE_FSDP", remedy))
-    if recipe.train.batch_size < count:
-        problems.append(batch_problem(recipe.train.batch_size))
+    size = getattr(recipe, part).batch_size
+    if size < count:
+        problems.append(batch_problem(size, f"{part}.batch_size"))
     return problems
 
 
@@ -78,9 +89,10 @@ def sharing_plan(recipe: AnyRecipe) -> str:
     )
 
 
-def _can_be_shared(recipe: AnyRecipe) -> None:
-    problems = sharing_problems(recipe)
-    raise_problems(problems, TrainingError, f"{process_count()} processes cannot share this fit")
+def _can_be_shared(recipe: AnyRecipe, part: Part = "train") -> None:
+    problems = sharing_problems(recipe, part)
+    what = "fit" if part == "train" else "pretraining"
+    raise_problems(problems, TrainingError, f"{process_count()} processes cannot share this {what}")
 
 
 def follow_main(recipe: AnyRecipe) -> Run:
@@ -89,15 +101,20 @@ def follow_main(recipe: AnyRecipe) -> Run:
     return Run(Path(), recipe, {})
 
 
-def in_all(recipe: AnyRecipe, work: Callable[[], _Result]) -> _Result:
+def in_all(recipe: AnyRecipe, work: Callable[[], _Result], part: Part = "train") -> _Result:
     """Let the main process work and the others join in where work is shared; all get its result (plain data).
+
+    Args:
+        recipe: The recipe.
+        work: What the main process does.
+        part: The section of the recipe that says how.
 
     Raises:
         TrainingError: The recipes differ, the scenario cannot be shared, or the main process stopped.
     """
     if process_count() == 1:
         return work()
-    recipe = same_recipe(lambda: recipe)
+    recipe = same_recipe(lambda: recipe, part)
     if not is_main():
         follow_main(recipe)
         return from_main()  # type: ignore[no-any-return]
