@@ -35,11 +35,11 @@ def part_of(count: int) -> slice:
     return slice(count * rank // processes, count * (rank + 1) // processes)
 
 
-def batch_problem(batch_size: int) -> Problem:
-    """Return what to say where there are more processes than examples in a batch."""
+def batch_problem(batch_size: int, key: str = "train.batch_size") -> Problem:
+    """Return what to say where there are more processes than examples in a batch; the recipe has its size at a key."""
     count = process_count()
-    remedy = f"set train.batch_size to {count} or more, or start fewer processes"
-    return Problem(f"{count} processes cannot share a batch of {batch_size}", "train.batch_size", remedy)
+    remedy = f"set {key} to {count} or more, or start fewer processes"
+    return Problem(f"{count} processes cannot share a batch of {batch_size}", key, remedy)
 
 
 class _WholeDraws:
