@@ -39,7 +39,7 @@ def pretrain(
 
 def pretraining_text(result: dict[str, Any]) -> str:
     """Return what people read of a pretraining."""
-    what = "levels" if result["scenario"] == "scene" else "clips"
+    what = next(kind for kind in ("levels", "clips", "sequences") if kind in result)
     learned = f"{result['steps']} steps on {result[what]} {what} in {result['seconds']:.0f} s"
     lines = [result["sentence"], f"{learned}; the model is in {result['folder']}"]
     if result["left_out"]:

@@ -36,12 +36,14 @@ class SequenceSet:
         channels: Names of the channels, the same for all.
         values: For each span float32 [steps, channels].
         digests: Digest of the numbers of each span.
+        rates: Steps per second of each span.
     """
 
     clip_set: ClipSet
     channels: tuple[str, ...]
     values: tuple[npt.NDArray[np.float32], ...]
     digests: tuple[str, ...]
+    rates: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -213,12 +215,12 @@ def load_sequences(
             continue
         order = [table.channels.index(name) for name in names]
         tables[path] = Table(names, table.values[:, order], table.rate)
-    kept: list[tuple[Clip, npt.NDArray[np.float32]]] = []
+    kept: list[tuple[Clip, npt.NDArray[np.float32], float]] = []
     for clip in clip_set.clips:
         if clip.path in tables:
             values, problem = _cut(tables[clip.path], clip)
             if problem is None:
-                kept.append((clip, values))
+                kept.append((clip, values, tables[clip.path].rate or clip.frame_rate))
             else:
                 problems.append((clip.path, problem))
     return _sequence_set(clip_set, names, kept, [problem for _, problem in problems], skip_bad)
@@ -227,17 +229,18 @@ def load_sequences(
 def _sequence_set(
     clip_set: ClipSet,
     names: tuple[str, ...],
-    kept: list[tuple[Clip, npt.NDArray[np.float32]]],
+    kept: list[tuple[Clip, npt.NDArray[np.float32], float]],
     problems: list[Problem],
     skip_bad: bool,
 ) -> SequenceSet:
     if not skip_bad or not kept:
         raise_data_problems(problems, f"{len(problems)} problems in sequences of {clip_set.root}")
     whole = replace(
-        clip_set, clips=tuple(clip for clip, _ in kept), left_out=(*clip_set.left_out, *dict.fromkeys(problems))
+        clip_set, clips=tuple(clip for clip, _, _ in kept), left_out=(*clip_set.left_out, *dict.fromkeys(problems))
     )
-    values = tuple(np.ascontiguousarray(rows) for _, rows in kept)
-    return SequenceSet(whole, names, values, tuple(digest_bytes(rows.tobytes()) for rows in values))
+    values = tuple(np.ascontiguousarray(rows) for _, rows, _ in kept)
+    digests = tuple(digest_bytes(rows.tobytes()) for rows in values)
+    return SequenceSet(whole, names, values, digests, tuple(rate for _, _, rate in kept))
 
 
 def _common_channels(tables: dict[Path, Table], wanted: Sequence[str], source: str) -> tuple[str, ...]:

@@ -23,7 +23,15 @@ from newgameplus.pretrained.card import ModelCard
 if TYPE_CHECKING:
     from newgameplus.pretrained.backbone import PretrainedModel
 
-__all__ = ["SOURCES", "describe_pretrained", "did_you_mean", "list_models", "load_pretrained", "rebuild_pretrained"]
+__all__ = [
+    "SOURCES",
+    "check_options",
+    "describe_pretrained",
+    "did_you_mean",
+    "list_models",
+    "load_pretrained",
+    "rebuild_pretrained",
+]
 
 SOURCES: dict[str, str] = {
     "bundled": "newgameplus.pretrained.bundled",
@@ -98,6 +106,16 @@ def rebuild_pretrained(card: ModelCard) -> PretrainedModel:
     rebuild = getattr(module, "rebuild", None)
     model: PretrainedModel = module.load(rest, fresh=True) if rebuild is None else rebuild(card)
     return model
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the source of a model does not know.
+
+    Raises:
+        PretrainedModelError: With all of them; or there is no such source.
+    """
+    source, _ = _split(name)
+    _check_options(_source_module(source), source, options)
 
 
 def list_models() -> list[ModelCard]:

@@ -7,14 +7,15 @@ earlier work began from is carried along whole: it says how to build the network
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from newgameplus.errors import PretrainedModelError
+from newgameplus.errors import PretrainedModelError, Problem, raise_problems
 from newgameplus.files import digest_file
 from newgameplus.pretrained.card import ModelCard
-from newgameplus.pretrained.catalog import did_you_mean, rebuild_pretrained
+from newgameplus.pretrained.catalog import check_options, did_you_mean, rebuild_pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,25 +26,30 @@ __all__ = ["cards", "describe", "load", "model_folder", "rebuild"]
 
 _WEIGHTS, _CARD = "model.safetensors", "card.json"
 _BACKBONE, _HEAD = "backbone.", "head."
+_KEEPS = "leave it out: a run keeps what it was made with"
 _REMEDY = "restore the run from a copy, or fit again"
 _PRETRAINED = "pretrained"
 
 
-def load(name: str, *, fresh: bool = False) -> PretrainedModel:
+def load(name: str, *, fresh: bool = False, **options: Any) -> PretrainedModel:
     """Load the backbone of a run, with the head that it learned.
 
     Args:
         name: The run folder.
         fresh: Random weights (from torch's global random state) in the same architecture, and no head.
+        options: Those of the source that the run's own start came from, so that one recipe may name that start and
+            the run. The run keeps what it was made with; a size that is another one is refused.
 
     Raises:
-        PretrainedModelError: There is no such run, it has no model yet, or its files are damaged.
+        PretrainedModelError: There is no such run, it has no model yet, its files are damaged, or an option says
+            something else than the run was made with.
     """
     from newgameplus.tensors import load_tensors
 
     folder = model_folder(name)
     content = _read(folder)
     card = _card(name, content)
+    _check_options(card, options)
     model = rebuild(card)
     if fresh:
         model.card = replace(card, labels=(), digest="")
@@ -65,13 +71,30 @@ def load(name: str, *, fresh: bool = False) -> PretrainedModel:
     return model
 
 
-def describe(name: str) -> ModelCard:
-    """Return the card of a run's model without loading its weights.
+def describe(name: str, **options: Any) -> ModelCard:
+    """Return the card of a run's model without loading its weights; see :func:`load`.
 
     Raises:
-        PretrainedModelError: There is no such run, it has no model yet, or its card is damaged.
+        PretrainedModelError: There is no such run, it has no model yet, its card is damaged, or an option does not fit.
     """
-    return _card(name, _read(model_folder(name)))
+    card = _card(name, _read(model_folder(name)))
+    _check_options(card, options)
+    return card
+
+
+def _check_options(card: ModelCard, options: Mapping[str, Any]) -> None:
+    """Refuse options that the run's start does not know, or that say something else than it was made with."""
+    if not options:
+        return
+    architecture = card.facts["architecture"]
+    check_options(str(architecture.get("name", "")), options)
+    made_with = {**architecture.get("facts", {}), **card.shape.as_dict()}
+    problems = [
+        Problem(f"{card.name} was made with {key} {made_with[key]!r}, not {value!r}", f"model.options.{key}", _KEEPS)
+        for key, value in options.items()
+        if key in made_with and made_with[key] != value
+    ]
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} options do not fit {card.name}")
 
 
 def rebuild(card: ModelCard) -> PretrainedModel:

@@ -26,14 +26,11 @@ class _Recurrent(SequenceBody):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.input_dim, self.state_dim, self.feature_dim = width, 2 * width, 4 * width
+        self.input_dim, self.feature_dim = width, 4 * width
         self.layers = nn.ModuleList([nn.GRU(width, width, batch_first=True, bidirectional=True)])
 
-    def states(self, steps: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - it reads what is padded, too
-        states: Tensor = self.layers[0](torch.relu(steps))[0]
-        return states
-
-    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        states, _ = self.layers[0](torch.relu(steps))
         return torch.cat([mean_of(states, mask), peak_of(states, mask)], dim=1)
 
 
@@ -42,20 +39,18 @@ class _Convolutional(SequenceBody):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.input_dim, self.state_dim, self.feature_dim = width, width, 2 * width
+        self.input_dim, self.feature_dim = width, 2 * width
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv1d(width, width, 3, padding=2**layer, dilation=2**layer), nn.GroupNorm(1, width))
             for layer in range(4)
         )
 
-    def states(self, steps: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         there = mask[:, None]
         states = steps.transpose(1, 2) * there
         for layer in self.layers:
             states = (states + torch.relu(layer(states))) * there
-        return states.transpose(1, 2)
-
-    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        states = states.transpose(1, 2)
         return torch.cat([mean_of(states, mask), peak_of(states, mask)], dim=1)
 
 

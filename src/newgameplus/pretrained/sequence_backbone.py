@@ -35,34 +35,19 @@ _LARGEST = 10.0
 
 
 class SequenceBody(nn.Module, ABC):
-    """What stands between the projected steps and the features.
-
-    Attributes:
-        input_dim: Width of the projected steps.
-        state_dim: Width of what is known at each step.
-        feature_dim: Width of the features.
-    """
+    """What stands between the projected steps and the features."""
 
     input_dim: int
-    state_dim: int
     feature_dim: int
 
     @abstractmethod
-    def states(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Turn float32 [batch, steps, input_dim] into the states of all steps [batch, steps, state_dim].
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Turn float32 [batch, steps, input_dim] into features [batch, feature_dim].
 
         Args:
             steps: The projected steps.
             mask: float32 [batch, steps]; 1 where there is something, 0 behind the end.
         """
-
-    @abstractmethod
-    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Turn the states of all steps into features [batch, feature_dim]."""
-
-    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Turn float32 [batch, steps, input_dim] into features [batch, feature_dim]; see :meth:`states`."""
-        return self.pool(self.states(steps, mask), mask)
 
 
 class SequenceBackbone(Backbone):
@@ -109,35 +94,23 @@ class SequenceBackbone(Backbone):
         self.mean.copy_(torch.from_numpy(mean))
         self.spread.copy_(torch.from_numpy(np.where(moving, spread, 1.0)))
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """Turn float32 [batch, steps, channels + 1], the last of them a mask, into features [batch, feature_dim]."""
+    def forward(self, clips: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Turn float32 [batch, steps, channels + 1], the last of them a mask, into features [batch, feature_dim].
+
+        Args:
+            clips: The sequences.
+            shown: float32 [batch, steps]; 1 where the body may look, everywhere by default. A hidden step is still
+                there, but says nothing, as a masked token does.
+        """
         mask = clips[..., -1]
-        features: Tensor = self.body(self._project(self.standardized(clips), mask), mask)
+        seen = mask if shown is None else mask * shown
+        steps = torch.cat([self.standardized(clips), seen[..., None]], dim=-1) * seen[..., None]
+        features: Tensor = self.body(self.projection(steps), mask)
         return features
 
     def standardized(self, clips: Tensor) -> Tensor:
         """Return the values of sequences as the body meets them: float32 [batch, steps, channels]."""
         return ((clips[..., :-1] - self.mean) / self.spread).clamp(-_LARGEST, _LARGEST)
-
-    def states(self, values: Tensor, mask: Tensor, shown: Tensor) -> Tensor:
-        """Return what is known at each step while some steps are hidden.
-
-        Args:
-            values: float32 [batch, steps, channels]; standardized.
-            mask: float32 [batch, steps]; 1 where there is something.
-            shown: float32 [batch, steps]; 1 where the body may look. A hidden step still counts as one: it looks
-                like no values at all, as a masked token does.
-
-        Returns:
-            float32 [batch, steps, body.state_dim].
-        """
-        states: Tensor = self.body.states(self._project(values, mask * shown), mask)
-        return states
-
-    def _project(self, values: Tensor, shown: Tensor) -> Tensor:
-        steps = torch.cat([values, shown[..., None]], dim=-1) * shown[..., None]
-        projected: Tensor = self.projection(steps)
-        return projected
 
     def blocks(self) -> list[nn.Module]:
         """Return the projection and the parts of the body in the order in which data flows through them."""

@@ -152,12 +152,12 @@ class _TextBody(SequenceBody):
         # Without it some families keep the states of all steps for a next token that never comes.
         network.config.use_cache = False  # type: ignore[union-attr]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            states = self.states(torch.zeros(1, shape.steps, self.input_dim), torch.ones(1, shape.steps))
-        self.state_dim = self.feature_dim = int(states.shape[-1])
+            states = self._states(torch.zeros(1, shape.steps, self.input_dim), torch.ones(1, shape.steps))
+        self.feature_dim = int(states.shape[-1])
 
-    def states(self, steps: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        return self._pool(self._states(steps, mask), mask)
+
+    def _states(self, steps: Tensor, mask: Tensor) -> Tensor:
         states: Tensor = self.network(inputs_embeds=steps, attention_mask=mask).last_hidden_state
         return states
-
-    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        return self._pool(states, mask)

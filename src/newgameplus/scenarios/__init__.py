@@ -120,13 +120,14 @@ def _behavior_names() -> KnownNames:
     from newgameplus.adapt import STRATEGIES
     from newgameplus.scenarios.behavior_baselines import BASELINES
     from newgameplus.scenarios.behavior_pretraining import OBJECTIVES
+    from newgameplus.scenarios.sequence_pretraining import SEQUENCE_OBJECTIVES
     from newgameplus.train.game_augment import AUGMENTATIONS, GAMES
     from newgameplus.train.sequence_augment import SEQUENCE_AUGMENTATIONS
 
     return {
         "adapt.strategy": list(STRATEGIES),
         "evaluate.baselines": list(BASELINES),
-        "pretrain.objectives": ["auto", *OBJECTIVES],
+        "pretrain.objectives": ["auto", *OBJECTIVES, *SEQUENCE_OBJECTIVES],
         "train.augment": [*AUGMENTATIONS, GAMES, *SEQUENCE_AUGMENTATIONS],
     }
 

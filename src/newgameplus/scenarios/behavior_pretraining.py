@@ -1,4 +1,4 @@
-"""Pretraining of a clip model that goes on with recordings without labels, and whether it helped."""
+"""Pretraining of a model of clips or numbers that goes on with recordings without labels, and whether it helped."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
 from newgameplus.scenarios.behavior_seen import name_recordings
 from newgameplus.scenarios.behavior_sharing import share_recordings
 from newgameplus.scenarios.pretraining import one_start, same_data
+from newgameplus.scenarios.sequence_pretraining import (
+    RATE_OF_SEQUENCES,
+    SEQUENCE_OBJECTIVES,
+    load_numbers,
+    objectives_of_numbers,
+    rebuilding,
+)
+from newgameplus.scenarios.sequence_recipe import reads_numbers
 from newgameplus.scenarios.unlabelled_clips import UnlabelledClips, fingerprint, load_unlabelled
 from newgameplus.tensors import save_tensors
 from newgameplus.train.device import threads_for, using_threads
@@ -64,19 +72,14 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
     """
     name = one_start(recipe)
     torch.manual_seed(recipe.seed)
-    start = load_pretrained(name, options=recipe.model.find(name).options)
-    if start.card.modality not in ("clip", "image"):
-        remedy = "start from a model of images or clips"
-        raise PretrainedModelError(f"{name} takes no video", source="model.start", remedy=remedy)
-    game = load_game(recipe.data, start.card.shape, recipe.seed)
-    unlabelled = load_unlabelled(recipe, game, start.card.shape)
-    share_recordings(unlabelled, start.card.shape)
+    start, game, unlabelled = (load_numbers if reads_numbers(recipe) else _load_clips)(recipe, name)
+    what = unlabelled.what
     same_data(run, fingerprint(unlabelled), recipe.pretrain.path or recipe.data.path)
     for problem in unlabelled.left_out[:10]:
         progress.say(f"{problem.source}: {problem.message}")
     chosen, passed_over = _objectives(recipe, start, unlabelled)
     clips = len(unlabelled.cached)
-    progress.say(f"{clips} clips of {unlabelled.span:.2f} s without labels; objectives: {', '.join(chosen)}")
+    progress.say(f"{clips} {what} of {unlabelled.span:.2f} s without labels; objectives: {', '.join(chosen)}")
     before = _kept_judgement(recipe, run, game, start.backbone)
     result, steps = _train(recipe, run, start, unlabelled, chosen)
     after = _judge(recipe, game, start.backbone)
@@ -89,24 +92,36 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
         "seed": recipe.seed,
     }
     seen = name_recordings(clip.path for clip in unlabelled.cached.clip_set.clips)
-    _save(run, start, {"clip_count": clips, **training, **seen})
-    sentence, helped = _sentence(before, after, len(game.split.train))
+    _save(run, start, {f"{what[:-1]}_count": clips, **training, **seen})
+    sentence, helped = _sentence(before, after, len(game.split.train), what)
     progress.say(sentence)
     return {
         "scenario": "behavior",
         "start": name,
         "sentence": sentence,
         "helped": helped,
-        "estimate": "leave-one-out nearest neighbours on frozen features of the labelled training clips",
+        "estimate": f"leave-one-out nearest neighbours on frozen features of the labelled training {what}",
         "before": before,
         "after": after,
-        "labelled_clips": len(game.split.train),
+        f"labelled_{what}": len(game.split.train),
         "passed_over": passed_over,
         "left_out": [{"message": p.message, "source": p.source} for p in unlabelled.left_out],
         "seconds": round(result, 3),
-        "clips": clips,
+        what: clips,
         **training,
     }
+
+
+def _load_clips(recipe: Recipe, name: str) -> tuple[PretrainedModel, BehaviorGame, UnlabelledClips]:
+    """Load what a recipe for clips goes on with, its labelled clips, and those without labels."""
+    start = load_pretrained(name, options=recipe.model.find(name).options)
+    if start.card.modality not in ("clip", "image"):
+        remedy = "start from a model of images or clips"
+        raise PretrainedModelError(f"{name} takes no video", source="model.start", remedy=remedy)
+    game = load_game(recipe.data, start.card.shape, recipe.seed)
+    unlabelled = load_unlabelled(recipe, game, start.card.shape)
+    share_recordings(unlabelled, start.card.shape)
+    return start, game, unlabelled
 
 
 def _objectives(
@@ -117,6 +132,8 @@ def _objectives(
     Raises:
         RecipeError: The recipe asks for what model or recordings cannot have.
     """
+    if unlabelled.what == "sequences":
+        return objectives_of_numbers(recipe), {}
     impossible: dict[str, str] = {}
     if not unlabelled.action_names:
         impossible[_ACTIONS] = "no trajectories beside the recordings say which actions were held"
@@ -132,6 +149,7 @@ def _objectives(
         return (_ACTIONS,), {name: impossible.get(name, why) for name in OBJECTIVES if name != _ACTIONS}
     if wanted == "auto":
         return tuple(name for name in OBJECTIVES if name not in impossible), impossible
+    impossible |= dict.fromkeys(SEQUENCE_OBJECTIVES, "it is learned from numbers, and these are clips")
     for name in wanted:
         if name in impossible:
             remedy = "leave it out, or set pretrain.objectives: auto"
@@ -153,6 +171,8 @@ def _rate(recipe: Recipe, chosen: tuple[str, ...]) -> float:
     wanted = recipe.pretrain.learning_rate
     if wanted != "auto":
         return wanted
+    if set(chosen) <= set(SEQUENCE_OBJECTIVES):
+        return RATE_OF_SEQUENCES
     return _RATE_OF_ACTIONS if chosen == (_ACTIONS,) else _GENTLE_RATE
 
 
@@ -163,16 +183,10 @@ def _train(
     settings = recipe.pretrain
     torch.manual_seed(recipe.seed)
     generator = torch.Generator()
-    augment, width = Augmentation(generator), start.backbone.feature_dim
-    frames = start.card.shape.frames
-    make: Mapping[str, Callable[[], Objective]] = {
-        "inverse-dynamics": lambda: InverseDynamics(unlabelled.action_names, width, augment, generator),
-        "temporal-order": lambda: TemporalOrder(frames, width, augment, generator),
-        "two-views": lambda: TwoViews(width, augment),
-    }
+    learner, objectives = _learner(start, unlabelled, chosen, generator)
 
     plan = Pretraining(
-        {make[name](): OBJECTIVES[name] for name in chosen},
+        objectives,
         generator,
         ClipBatches(unlabelled.cached, unlabelled.actions, settings.batch_size, recipe.seed),
         settings.steps,
@@ -181,11 +195,26 @@ def _train(
         recipe.seed,
         run.checkpoint("pretraining"),
     )
-    steps = _steps(run, start.backbone, plan, settings.minutes)
+    steps = _steps(run, learner, plan, settings.minutes)
     plan = Pretraining(**{**vars(plan), "steps": steps})
     record = epoch_recorder(run.folder / "tb", "pretraining", run.write_metrics)
-    result = continue_pretraining(start.backbone, plan, record)
+    result = continue_pretraining(learner, plan, record)
     return result.seconds, result.steps
+
+
+def _learner(
+    start: PretrainedModel, unlabelled: UnlabelledClips, chosen: tuple[str, ...], generator: torch.Generator
+) -> tuple[Backbone, dict[Objective, float]]:
+    """Return what takes the batches, which trains the backbone, and the objectives with their shares of the loss."""
+    if unlabelled.what == "sequences":
+        return rebuilding(start.backbone, generator)
+    augment, width = Augmentation(generator), start.backbone.feature_dim
+    make: Mapping[str, Callable[[], Objective]] = {
+        "inverse-dynamics": lambda: InverseDynamics(unlabelled.action_names, width, augment, generator),
+        "temporal-order": lambda: TemporalOrder(start.card.shape.frames, width, augment, generator),
+        "two-views": lambda: TwoViews(width, augment),
+    }
+    return start.backbone, {make[name](): OBJECTIVES[name] for name in chosen}
 
 
 def _steps(run: Run, backbone: Backbone, plan: Pretraining, minutes: float | None) -> int:
@@ -221,11 +250,11 @@ def _judge(recipe: Recipe, game: BehaviorGame, backbone: Backbone) -> float:
     return leave_one_out_knn(features, torch.from_numpy(game.targets[train]), torch.from_numpy(groups))
 
 
-def _sentence(before: float, after: float, clips: int) -> tuple[str, bool]:
+def _sentence(before: float, after: float, clips: int, what: str) -> tuple[str, bool]:
     """Say in one sentence what the estimate makes of the pretraining."""
     clips = min(clips, _MOST_JUDGED)
     chance = math.sqrt(max(before * (1.0 - before), 1.0 / clips) * 2.0 / clips)
-    told = f"nearest neighbours name {after:.0%} of {clips} training clips rightly, {before:.0%} before"
+    told = f"nearest neighbours name {after:.0%} of {clips} training {what} rightly, {before:.0%} before"
     if after - before > chance:
         return f"Pretraining helped by this estimate: {told}.", True
     worse = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from newgameplus.scenarios.behavior_data import BehaviorGame, cache_folder
 from newgameplus.scenarios.behavior_seen import recording_bytes, recording_digest
 from newgameplus.shapes import ClipShape
 
-__all__ = ["UnlabelledClips", "fingerprint", "load_unlabelled"]
+__all__ = ["UnlabelledClips", "fingerprint", "load_unlabelled", "unseen", "whole_recordings"]
 
 _FEWEST = 8
 _MOST = 2_000_000
@@ -34,11 +34,12 @@ class UnlabelledClips:
     """What there is to learn from without labels.
 
     Attributes:
-        cached: The clips.
+        cached: The clips, or sequences of numbers.
         actions: int64 [clips]; the action that the engine held, -1 where none is known.
         action_names: What they count in; empty if no recording says.
         span: Seconds of a clip.
         left_out: Recordings that are not learned from, and why.
+        what: What they are called: ``clips`` or ``sequences``.
     """
 
     cached: CachedClips
@@ -46,6 +47,7 @@ class UnlabelledClips:
     action_names: tuple[str, ...]
     span: float
     left_out: tuple[Problem, ...]
+    what: str = "clips"
 
 
 def load_unlabelled(recipe: Recipe, game: BehaviorGame, shape: ClipShape) -> UnlabelledClips:
@@ -60,8 +62,7 @@ def load_unlabelled(recipe: Recipe, game: BehaviorGame, shape: ClipShape) -> Unl
         DataError: There are no recordings, they cannot be read, or none is long enough.
     """
     source = recipe.pretrain.path or recipe.data.path
-    videos = _recordings(recipe, game)
-    videos, left_out = _unseen(videos, game, source)
+    videos, left_out = unseen(whole_recordings(recipe, game), game, source)
     span = _span(game, recipe)
     clips, actions, names, problems = _cut(videos, span, recipe)
     left_out += problems
@@ -77,8 +78,17 @@ def load_unlabelled(recipe: Recipe, game: BehaviorGame, shape: ClipShape) -> Unl
     return UnlabelledClips(cached, actions[rows], names, span, tuple(left_out))
 
 
-def _recordings(recipe: Recipe, game: BehaviorGame) -> list[Clip]:
-    """Return the recordings, each whole."""
+def whole_recordings(recipe: Recipe, game: BehaviorGame, find: Callable[..., ClipSet] = load_clips) -> list[Clip]:
+    """Return the recordings that a recipe pretrains on, each whole.
+
+    Args:
+        recipe: The recipe.
+        game: Its labelled data; without ``pretrain.path``, recordings of which nothing is held out serve.
+        find: Finds clips, or sequences.
+
+    Raises:
+        DataError: There are none.
+    """
     settings = recipe.pretrain
     if settings.path is None:
         split = game.split
@@ -86,7 +96,7 @@ def _recordings(recipe: Recipe, game: BehaviorGame) -> list[Clip]:
         found: Iterable[Clip] = (clip for clip in game.clip_set.clips if clip.path not in held)
     else:
         rate, skip = recipe.data.frame_rate, recipe.data.skip_bad
-        found = load_clips(settings.path, require_labels=False, skip_bad=skip, frame_rate=rate).clips
+        found = find(settings.path, require_labels=False, skip_bad=skip, frame_rate=rate).clips
     whole = {clip.path: replace(clip, label=None, start=0.0, end=None) for clip in found}
     if not whole:
         remedy = "name a folder of recordings: --data FOLDER, or pretrain.path in the recipe"
@@ -94,8 +104,12 @@ def _recordings(recipe: Recipe, game: BehaviorGame) -> list[Clip]:
     return list(whole.values())
 
 
-def _unseen(videos: list[Clip], game: BehaviorGame, source: str) -> tuple[list[Clip], list[Problem]]:
-    """Leave out recordings with the same content as one that is tested or validated on."""
+def unseen(videos: list[Clip], game: BehaviorGame, source: str) -> tuple[list[Clip], list[Problem]]:
+    """Leave out recordings with the same content as one that is tested or validated on.
+
+    Raises:
+        DataError: None is left.
+    """
     sizes: dict[int, set[Path]] = defaultdict(set)
     for index in (*game.split.test, *game.split.validation):
         path = game.clip_set.clips[index].path
@@ -204,6 +218,6 @@ def _without_test_frames(
 
 
 def fingerprint(unlabelled: UnlabelledClips) -> Mapping[str, str]:
-    """Return the digest of each clip's frames by its name, to notice when they change."""
+    """Return the digest of each clip's content by its name, to notice when it changes."""
     clips = unlabelled.cached.clip_set.clips
     return {clip.identity: digest for clip, digest in zip(clips, unlabelled.cached.digests, strict=True)}

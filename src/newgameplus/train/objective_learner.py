@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from newgameplus import progress
 from newgameplus.errors import DivergedError
+from newgameplus.shapes import SequenceShape
 from newgameplus.train.normalization import normalizing_together
 from newgameplus.train.processes import add_up
 from newgameplus.train.selfsupervision import ClipBatch, Objective
@@ -152,7 +153,7 @@ class ObjectiveLearner:
 
 
 class _Fed(nn.Module):
-    """Gives a backbone of any source what all of them take: whole numbers, where the backbone is.
+    """Gives a backbone of any source what all of them take: whole numbers for pixels, where the backbone is.
 
     A process that has no clip of a batch runs a blank one along, with no weight: normalization waits for all processes.
 
@@ -163,13 +164,15 @@ class _Fed(nn.Module):
     def __init__(self, backbone: nn.Module, device: torch.device) -> None:
         super().__init__()
         self._backbone, self._device = backbone, device
+        self._pixels = not isinstance(getattr(backbone, "shape", None), SequenceShape)
         self.idle = False
 
     def forward(self, clips: Tensor) -> Any:
         self.idle = not len(clips)
         if self.idle:
             clips = clips.new_zeros((1, *clips.shape[1:]))
-        features = self._backbone(clips.round().to(torch.uint8).to(self._device))
+        taken = clips.round().to(torch.uint8) if self._pixels else clips
+        features = self._backbone(taken.to(self._device))
         return features[:0] if self.idle else features
 
 
