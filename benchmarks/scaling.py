@@ -2,8 +2,8 @@
 
 Measured here, on the processors of this machine:
 
-* throughput of one process against two with the same global batch, in turn, in the same minutes; the ratio is taken
-  pair by pair, its interval by bootstrap over pairs;
+* throughput of one process against two with the same global batch, on clips and on maps, in turn, in the same minutes;
+  the ratio is taken pair by pair, its interval by bootstrap over pairs;
 * bytes a sample: what is read from the frame cache, and what of gradients is handed over in a step;
 * seconds a clip to decode video into the cache, on one core;
 * operations a sample, forward and backward, counted by ``torch.utils.flop_counter`` on the meta device, for the bundled
@@ -32,7 +32,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from scaling_workers import BATCHES, Noise
+
 ROOT = Path(__file__).resolve().parents[1]
+WORKERS = Path(__file__).with_name("scaling_workers.py")
 TERABYTE, GIGABYTE = 1e12, 1e9
 # Public data sheets: NVIDIA H100 SXM (dense BF16 peak, NVLink both ways, halved for one way), InfiniBand NDR, NVMe.
 DATASHEETS = {
@@ -49,76 +52,11 @@ DATASHEETS = {
 BATCH_A_GPU = 64
 
 
-def worker(folder: Path, steps: int, batch: int) -> None:
-    """Train the bundled backbone on cached noise in this process; the main one writes seconds and bytes."""
-    from newgameplus.adapt import ClipClassifier, plan_phases
-    from newgameplus.pretrained.catalog import load_pretrained
-    from newgameplus.recipe import TrainSettings
-    from newgameplus.train import loop
-    from newgameplus.train.examples import ClipExamples
-    from newgameplus.train.processes import is_main
-    from newgameplus.train.sharing import follow, lead
-    from newgameplus.train.team import Team
-
-    torch.set_num_threads(1)
-    if not is_main():
-        follow(_no_clips)  # type: ignore[arg-type]
-        return
-    start = load_pretrained("bundled:doom-clips")
-    rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (batch * 2, *start.card.shape.array), dtype=np.uint8)
-    examples = ClipExamples(Noise(clips), np.arange(len(clips)), np.arange(len(clips)) % 4, augment=True)
-    settings = TrainSettings(epochs=steps // 2, batch_size=batch, patience=None, threads=1, checkpoint_seconds=1e6)
-    sent: list[int] = []
-    handing = Team.add_gradients
-
-    def counted(self: Team, parameters: Any) -> None:
-        before = self.reduced_bytes
-        handing(self, parameters)
-        sent.append(self.reduced_bytes - before)
-
-    Team.add_gradients = counted  # type: ignore[method-assign]
-    marks: list[float] = []
-    with lead():
-        loop.train_classifier(
-            ClipClassifier(start.backbone, ["a", "b", "c", "d"]),
-            plan_phases("full", len(start.backbone.blocks()), 0.8),
-            examples,
-            None,
-            settings,
-            seed=0,
-            arm="fine-tuned",
-            checkpoint=folder / "checkpoint.safetensors",
-            features={},
-            on_epoch=lambda _: marks.append(time.perf_counter()),
-        )
-    # The first epoch warms up: it is left out.
-    seconds, epochs = marks[-1] - marks[0], len(marks) - 1
-    told = {"clips_per_second": epochs * len(clips) / seconds, "gradient_bytes": max(sent)}
-    told |= {"cache_bytes_per_clip": start.card.shape.bytes_per_clip}
-    (folder / "told.json").write_text(json.dumps(told))
-
-
-class Noise:
-    """Clips in memory, as the cache gives them."""
-
-    def __init__(self, frames: np.ndarray) -> None:
-        self.frames = frames
-
-    def gather(self, indices: np.ndarray) -> np.ndarray:
-        """Return uint8 [n, frames, height, width, channels]."""
-        return self.frames[indices]
-
-
-def _no_clips(_: Any) -> None:
-    """The clips come along by value: there are none to load."""
-
-
-def throughput(processes: int, steps: int, batch: int) -> dict[str, float]:
-    """Run the worker in so many processes."""
+def throughput(kind: str, processes: int, steps: int) -> dict[str, float]:
+    """Run a worker in so many processes."""
     with tempfile.TemporaryDirectory() as folder:
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        own = [__file__, "--worker", folder, str(steps), str(batch)]
+        own = [str(WORKERS), kind, folder, str(steps), str(BATCHES[kind])]
         command = [sys.executable, *(launch if processes > 1 else []), *own]
         variables = {**os.environ, "OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
@@ -126,20 +64,22 @@ def throughput(processes: int, steps: int, batch: int) -> dict[str, float]:
     return told
 
 
-def measure_pairs(pairs: int, steps: int, batch: int) -> dict[str, Any]:
+def measure_pairs(kind: str, pairs: int, steps: int) -> dict[str, Any]:
     """Measure one and two processes in turn."""
     rows = []
     for number in range(pairs):
         order = (1, 2) if number % 2 == 0 else (2, 1)
-        told = {processes: throughput(processes, steps, batch) for processes in order}
-        rows.append({"one": told[1], "two": told[2]})
-        print(f"pair {number + 1}: {told[1]['clips_per_second']:.1f}, {told[2]['clips_per_second']:.1f} clips/s")
-    ratios = np.array([row["two"]["clips_per_second"] / row["one"]["clips_per_second"] for row in rows])
+        load = os.getloadavg()[0]
+        told = {processes: throughput(kind, processes, steps) for processes in order}
+        rows.append({"one": told[1], "two": told[2], "load_before": load})
+        rates = [told[processes]["examples_per_second"] for processes in (1, 2)]
+        print(f"{kind}, pair {number + 1}: {rates[0]:.1f}, {rates[1]:.1f} a second")
+    ratios = np.array([row["two"]["examples_per_second"] / row["one"]["examples_per_second"] for row in rows])
     rng = np.random.default_rng(0)
     means = np.exp(np.log(ratios)[rng.integers(0, pairs, (2000, pairs))].mean(axis=1))
     low, high = np.quantile(means, [0.025, 0.975])
     ratio = {"value": float(np.exp(np.log(ratios).mean())), "low": float(low), "high": float(high)}
-    return {"pairs": rows, "ratio": ratio, "global_batch": batch, "steps": steps}
+    return {"pairs": rows, "ratio": ratio, "global_batch": BATCHES[kind], "steps": steps}
 
 
 def measure_decoding(seconds_of_video: int) -> dict[str, float]:
@@ -272,13 +212,17 @@ def plan(models: dict[str, Any], decoding: dict[str, float]) -> list[dict[str, A
 
 def report(found: dict[str, Any]) -> str:
     """Return the tables of docs/benchmarks/scaling.md."""
-    ratio, pairs = found["throughput"]["ratio"], found["throughput"]["pairs"]
-    one = statistics.median(row["one"]["clips_per_second"] for row in pairs)
-    two = statistics.median(row["two"]["clips_per_second"] for row in pairs)
     lines = [
-        "| processes | clips a second (median) | times one process (95 %) |", "|---|---:|---:|",
-        f"| 1 | {one:.1f} | 1 |",
-        f"| 2 | {two:.1f} | {ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}) |",
+        "| trained on | global batch | one process, examples a second (median) | two | times one process (95 %) |"
+        " gradients a step |", "|---|---:|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    for kind, told in found["throughput"].items():
+        ratio, pairs = told["ratio"], told["pairs"]
+        one, two = (statistics.median(row[key]["examples_per_second"] for row in pairs) for key in ("one", "two"))
+        sent = max(row["two"]["gradient_bytes"] for row in pairs) / 1e6
+        interval = f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        lines.append(f"| {kind} | {told['global_batch']} | {one:.1f} | {two:.1f} | {interval} | {sent:.1f} MB |")
+    lines += [
         "", "| model | weights | operations a sample, forward and backward | bytes a sample in the cache |"
         " gradient bytes a step | core ms to prepare a sample |", "|---|---:|---:|---:|---:|---:|",
     ]  # fmt: skip
@@ -310,18 +254,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Two pairs of few steps.")
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--json", type=Path, default=None, help="Write the raw results there.")
-    parser.add_argument("--worker", nargs=3, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        folder, steps, batch = arguments.worker
-        worker(Path(folder), int(steps), int(batch))
-        return
     torch.set_num_threads(1)
     models = count_operations()
     measure_preparing(models, 8 if arguments.quick else 32)
     decoding = measure_decoding(10 if arguments.quick else 60)
     pairs = 2 if arguments.quick else arguments.pairs
-    measured = measure_pairs(pairs, 6 if arguments.quick else 16, 32)
+    steps = {"clips": 6, "maps": 8} if arguments.quick else {"clips": 24, "maps": 24}
+    measured = {kind: measure_pairs(kind, pairs, steps[kind]) for kind in BATCHES}
     found = {
         "date": datetime.date.today().isoformat(), "torch": torch.__version__, "cores": os.cpu_count(),
         "load": os.getloadavg(), "throughput": measured, "decoding": decoding, "models": models,

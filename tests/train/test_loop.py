@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from newgameplus.train import loop as loop_module
 from newgameplus.train.device import threads_for
 from newgameplus.train.examples import ClipExamples
 from newgameplus.train.loop import TrainingResult, phase_epochs, train_classifier
+from newgameplus.train.state import Position
 
 FAST = TrainSettings(epochs=12, batch_size=8, learning_rate=0.01, head_learning_rate=0.03, augment=False)
 
@@ -230,6 +232,14 @@ def test_a_damaged_or_foreign_checkpoint_is_told(tmp_path: Path) -> None:
     save_tensors(tmp_path / "d", {"random": torch.zeros(1)}, {"position": {}})
     with pytest.raises(RunError, match="does not fit"):
         train(tmp_path / "d")
+    save_tensors(
+        tmp_path / "e", {"random": torch.zeros(1), "module.other": torch.zeros(2)}, {"position": asdict(Position())}
+    )
+    with pytest.raises(
+        RunError, match=r"of another network: \d+ weights differ in name or shape \(.*, \.\.\.\)"
+    ) as caught:
+        train(tmp_path / "e")
+    assert len(str(caught.value)) < 400
 
 
 def test_epochs_of_phases() -> None:

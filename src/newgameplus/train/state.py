@@ -128,7 +128,9 @@ class TrainingState:
             self.position = Position(**content["position"])
             if self.prepare is not None and self.position.in_phase:
                 self.prepare(self.position)
-            self.module.load_state_dict(_part(tensors, "module."))
+            weights = _part(tensors, "module.")
+            _check_names(self.module, weights, path)
+            self.module.load_state_dict(weights)
         except (KeyError, TypeError, RuntimeError, IndexError) as error:
             raise RunError(f"the checkpoint does not fit: {error}", source=str(path), remedy=REDO) from error
         self.best = _part(tensors, "best.")
@@ -158,3 +160,18 @@ class TrainingState:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_names(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights of another network in one line: torch would name every one of them.
+
+    Raises:
+        RunError: Names or shapes differ.
+    """
+    here = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in weights.items()}
+    differing = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    if differing:
+        named = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
+        message = f"this checkpoint is of another network: {len(differing)} weights differ in name or shape ({named})"
+        raise RunError(message, source=str(path), remedy=REDO)
