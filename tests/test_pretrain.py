@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused_and_costs_nothing(clips: Path, recordings: Pa
     refused(DataError, "no clips in this folder", empty)
     refused(DataError, "held out", recordings / "copied.mp4")
     assert "short" in refused(DataError, "only 0 clips", recordings / "short.mp4")
-    refused(RecipeError, "one model", model={"start": ["bundled:doom-clips", "bundled:doom-clips"]})
+    refused(RecipeError, "one model", model={"start": ["bundled:doom-clips", "checkpoint:other.pt"]})
     asked = {"objectives": ["inverse-dynamics"]}
     assert "trajectories" in refused(RecipeError, "inverse-dynamics", pretrain=asked)
     (empty / "notes.mp4").write_text("no video")

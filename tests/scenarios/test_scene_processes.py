@@ -129,19 +129,13 @@ def test_check_refuses_what_a_fit_would_refuse(tmp_path: Path, monkeypatch: pyte
         assert str(checked.value) == str(fitted.value)
 
 
-def test_tile_models_are_not_sharded_and_clips_are_not_pretrained_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tile_models_are_not_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_two(monkeypatch)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     [problem] = together.sharing_problems(recipe_of(tmp_path))
     assert problem.message == "the weights of the scene scenario cannot be spread over processes (FSDP)"
     assert "without --use_fsdp" in problem.remedy
-    clips = Recipe.model_validate({"data": {"path": str(tmp_path)}})
-    assert not together.sharing_problems(clips)
-    with pytest.raises(TrainingError, match="2 processes were started, and pretraining on clips works in one"):
-        pretraining.pretrain(clips, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert not together.sharing_problems(Recipe.model_validate({"data": {"path": str(tmp_path)}}))
 
 
 def test_copies_of_maps_are_the_same_in_any_folder_and_differ_by_a_tile(tmp_path: Path) -> None:
