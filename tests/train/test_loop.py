@@ -229,7 +229,7 @@ def test_a_damaged_or_foreign_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(b"not a checkpoint")
     with pytest.raises(RunError, match="cannot read the weights"):
         train(tmp_path / "c")
-    save_tensors(tmp_path / "d", {"random": torch.zeros(1)}, {"position": {}})
+    save_tensors(tmp_path / "d", {"random": torch.zeros(1)}, {"position": {"never": 1}})
     with pytest.raises(RunError, match="does not fit"):
         train(tmp_path / "d")
     save_tensors(

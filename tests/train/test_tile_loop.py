@@ -297,7 +297,7 @@ def test_a_damaged_or_foreign_checkpoint_is_told(tmp_path: Path) -> None:
         train(tmp_path / "c")
     other = small_model(tiles=FACTS[:2])
     train_tiles(other.network, replace(training(tmp_path / "d"), train=empty_book(), validation=None))
-    with pytest.raises(RunError, match="does not fit"):
+    with pytest.raises(RunError, match="of another network"):
         train(tmp_path / "d")
 
 
