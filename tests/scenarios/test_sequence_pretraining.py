@@ -178,6 +178,7 @@ def test_what_cannot_be_is_refused_and_costs_nothing(
     refused(RecipeError, "two-views", pretrain={"objectives": ["two-views"]})
     refused(RecipeError, "one model", model={"start": ["sequence:gru", "sequence:cnn"]})
     refused(NewGamePlusError, "does not read numbers", model={"start": "bundled:doom-clips", "options": {}})
+    refused(DataError, "no such file", data={"path": str(tmp_path / "nowhere")})
     with monkeypatch.context() as several:
         for key, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "here"}.items():
             several.setenv(key, value)

@@ -19,6 +19,7 @@ from tests.small_backbone import SmallBackbone, moving_bars, same_weights
 from newgameplus.adapt import ClipClassifier, plan_phases
 from newgameplus.adapt.answers import classify
 from newgameplus.errors import DivergedError, RunError, TrainingError
+from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import TrainSettings
 from newgameplus.tensors import save_tensors
 from newgameplus.train import loop as loop_module
@@ -258,6 +259,8 @@ def test_devices_and_threads(tmp_path: Path) -> None:
             train(tmp_path / "c", FAST.model_copy(update={"precision": "fp16"}))
     assert threads_for(SmallBackbone(), TrainSettings()) == 1
     assert threads_for(SmallBackbone(), TrainSettings(threads=3)) == 3
+    gru = ClipClassifier(load_pretrained("sequence:gru", options={"channels": 20}).backbone, ("a", "b"))
+    assert threads_for(gru, TrainSettings()) == threads_for(gru.backbone, TrainSettings()) == 1
     assert threads_for(torch.nn.Linear(1000, 1000), TrainSettings(), decoding=True) == 1
 
 

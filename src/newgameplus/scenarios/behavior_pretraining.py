@@ -19,7 +19,7 @@ from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.pretrained.features import compute_features
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
-from newgameplus.scenarios.behavior_data import BehaviorGame, load_game
+from newgameplus.scenarios.behavior_data import BehaviorGame, load_behavior_clips, load_game
 from newgameplus.scenarios.behavior_seen import name_recordings
 from newgameplus.scenarios.behavior_sharing import share_recordings
 from newgameplus.scenarios.pretraining import one_start, same_data
@@ -79,7 +79,8 @@ def pretrain_behavior(recipe: Recipe, run: Run) -> dict[str, Any]:
         progress.say(f"{problem.source}: {problem.message}")
     chosen, passed_over = _objectives(recipe, start, unlabelled)
     clips = len(unlabelled.cached)
-    progress.say(f"{clips} {what} of {unlabelled.span:.2f} s without labels; objectives: {', '.join(chosen)}")
+    about = "about " if what == "sequences" else ""
+    progress.say(f"{clips} {what} of {about}{unlabelled.span:.2f} s without labels; objectives: {', '.join(chosen)}")
     before = _kept_judgement(recipe, run, game, start.backbone)
     result, steps = _train(recipe, run, start, unlabelled, chosen)
     after = _judge(recipe, game, start.backbone)
@@ -116,6 +117,7 @@ def _load_clips(recipe: Recipe, name: str) -> tuple[PretrainedModel, BehaviorGam
     """Load what a recipe for clips goes on with, its labelled clips, and those without labels."""
     start = load_pretrained(name, options=recipe.model.find(name).options)
     if start.card.modality not in ("clip", "image"):
+        load_behavior_clips(recipe.data)  # data that are not there, or no clips, are told of first
         remedy = "start from a model of images or clips"
         raise PretrainedModelError(f"{name} takes no video", source="model.start", remedy=remedy)
     game = load_game(recipe.data, start.card.shape, recipe.seed)

@@ -13,6 +13,7 @@ from torch import nn
 from newgameplus.errors import TrainingError
 from newgameplus.launched import local_process_count
 from newgameplus.recipe_schema import StepSettings
+from newgameplus.shapes import SequenceShape
 
 __all__ = ["make_accelerator", "policy_device", "threads_for", "using_threads"]
 
@@ -22,6 +23,8 @@ _SMALL_NETWORK = 50_000
 _SMALL_DECODER = 20_000_000
 # Below this many weights a policy answers sooner than a GPU takes to be asked, or threads to meet.
 _SMALL_POLICY = 1_000_000
+# The same for networks of numbers over time: a step of time is a few numbers, where a frame is thousands of pixels.
+_SMALL_SEQUENCE_NETWORK = 1_000_000
 
 
 class _Wishes(Protocol):
@@ -94,7 +97,9 @@ def threads_for(module: nn.Module, settings: _Wishes, *, decoding: bool = False,
     if settings.threads != "auto":
         return int(settings.threads)
     weights = sum(parameter.numel() for parameter in module.parameters())
-    small = _SMALL_DECODER if decoding else _SMALL_POLICY if playing else _SMALL_NETWORK
+    numbers = isinstance(getattr(getattr(module, "backbone", module), "shape", None), SequenceShape)
+    usual = _SMALL_SEQUENCE_NETWORK if numbers else _SMALL_NETWORK
+    small = _SMALL_DECODER if decoding else _SMALL_POLICY if playing else usual
     return 1 if weights < small else max(1, len(os.sched_getaffinity(0)) // local_process_count())
 
 
