@@ -36,7 +36,7 @@ def choice_text(result: Mapping[str, Any]) -> str:
     scores = [name for name in candidates[0]["scores"] if name != "prior"]
     lines = [_heading(scores, candidates)]
     for place, one in enumerate(candidates, 1):
-        lines += [_cut(f"{place:>2}. {one['name']}  ({one['license']})"), _row(one, scores, result["by_prior"])]
+        lines += [*_named(place, one), _row(one, scores, result["by_prior"])]
     lines += [
         "",
         *_wrapped("prior, kNN, LogME, fit time and memory are estimates; prior is the rank by the card alone."),
@@ -49,6 +49,14 @@ def choice_text(result: Mapping[str, Any]) -> str:
     lines += ["", *_wrapped(result["advice"])] if result["advice"] else []
     lines += ["", f"written to {result['written_to']}"] if result.get("written_to") else [""]
     return "\n".join([*lines, f"next: {result['next']}"])
+
+
+def _named(place: int, one: Mapping[str, Any]) -> list[str]:
+    """Return the line with a candidate's name, and below it the options that tell it from others of that name."""
+    start = one.get("start") or one["name"]
+    own = one["name"].removeprefix(start).strip()
+    line = _cut(f"{place:>2}. {start}  ({one['license']})")
+    return [line, *textwrap.wrap(own, _WIDTH, initial_indent="    ", subsequent_indent="     ")]
 
 
 def _heading(scores: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> str:

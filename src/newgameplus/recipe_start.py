@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, JsonValue
 
+from newgameplus.errors import Problem
 from newgameplus.recipe_schema import Strict
 
 __all__ = ["AUTO", "CandidateSettings", "OneName", "Start", "StartSettings"]
 
+_OPTIONS = "model.options"
 AUTO = "auto"
 """What ``model.start`` says to choose among all models of this machine."""
 
@@ -93,6 +95,26 @@ class StartSettings(Strict):
     def find(self, label: str) -> Start:
         """Return a candidate by its label; what is none of them is a name that takes the recipe's options."""
         return next((one for one in self.starts if one.label == label), Start(label, self.options, label))
+
+    def about(self, label: str, problems: Iterable[Problem]) -> list[Problem]:
+        """Return the problems of a candidate so that each says, where there are several, whose it is and where."""
+        items = () if isinstance(self.start, str) else self.start
+        if len(items) < 2:
+            return list(problems)
+        one = self.find(label)
+        place = next((n for n, item in enumerate(items) if self._is(item, one) and not isinstance(item, str)), None)
+        found = []
+        for problem in problems:
+            source = problem.source
+            if place is not None and source.startswith(_OPTIONS):
+                source = f"model.start.{place}.options{source.removeprefix(_OPTIONS)}"
+            known = label in f"{problem.message} {source}"
+            message = problem.message if known else f"{label}: {problem.message}"
+            found.append(replace(problem, source=source, message=message))
+        return found
+
+    def _is(self, item: str | CandidateSettings, one: Start) -> bool:
+        return _key(*self._pair(item)) == _key(one.name, one.options)
 
     def only(self, label: str) -> Self:
         """Return the section as if it named one of its candidates alone, with the options that are for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import pytest
 import torch
 
 from newgameplus.cli_choice_text import choice_text
-from newgameplus.errors import PretrainedModelError
-from newgameplus.pretrained.policy import Policy, save_policy
+from newgameplus.errors import NewGamePlusError, PretrainedModelError
+from newgameplus.pretrained.policy import Policy, load_policy, save_policy
 from newgameplus.recipe import AgentRecipe, load_recipe
 from newgameplus.scenarios import agent_choice
 from newgameplus.scenarios.agent_data import load_agent_game
 from newgameplus.scenarios.agent_start import load_start
-from newgameplus.verbs import check, record_env
+from newgameplus.verbs import check, choose, fit, record_env
 
 GAME = "MiniGrid-DoorKey-6x6-v0"
 SEEN = {"parts": ["direction", "image"]}  # what the bundled policy sees
@@ -117,7 +118,7 @@ def test_a_policy_of_stable_baselines3_is_a_candidate_and_said_to_be_of_an_unkno
     assert (best.license, fresh.license) == ("unknown", "none needed")
     assert "its source does not say" in best.why_prior
     assert [one["name"] for one in choice.left_out] == ["bundled:minigrid"]
-    lost = agent_choice.start_of(recipe, ["fresh", f"sb3:{tmp_path / 'lost.zip'}"])
+    lost = make_recipe(tmp_path, "CartPole-v1", model={"start": ["fresh", f"sb3:{tmp_path / 'lost.zip'}"]})
     with pytest.raises(PretrainedModelError, match=r"lost\.zip"):
         agent_choice.choose_agent_start(lost, load_agent_game(lost))
 
@@ -137,3 +138,34 @@ def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PretrainedModelError, match="commercial"):
         agent_choice._check(recipe, "sb3:old.zip", "cc-by-nc-4.0")
     agent_choice._check(recipe, "bundled:minigrid", "mit")
+
+
+def test_candidates_bring_options_of_their_own_into_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = [{"start": "fresh", "options": {"padding": 0}}, {"start": "fresh", "options": {"padding": 1}}]
+    parts = {"train": {"steps": 64, "rollout": 16, "threads": 1}, "evaluate": {"episodes": 2, "baselines": ["start"]}}
+    environment = {"id": "CartPole-v1", "count": 2, "time_limit": 20}
+    recipe = make_recipe(tmp_path, "CartPole-v1", model={"start": starts}, environment=environment, **parts)
+    monkeypatch.setattr(agent_choice, "_EPISODES", 2)
+    result = choose(recipe)
+    assert [one["name"] for one in result["candidates"]] == ["fresh (padding=0)", "fresh (padding=1)"]
+    assert [(one["start"], one["options"]) for one in result["candidates"]] == [
+        ("fresh", {"padding": 0}),
+        ("fresh", {"padding": 1}),
+    ]
+    assert all(one["short_run"] is not None for one in result["candidates"])  # random weights play as the best do
+    decide = agent_choice._decide
+    monkeypatch.setattr(agent_choice, "_decide", lambda *some: replace(decide(*some), name="fresh (padding=1)"))
+    run = fit(recipe, tmp_path / "run")
+    assert load_policy(run.model_folder).shape.options == {"padding": 1}
+
+
+def test_check_looks_at_every_start_and_says_which_is_wrong(tmp_path: Path) -> None:
+    starts = ["fresh", {"start": "bundled:minigrid", "options": {"temperature": 2}}, {"start": "sb3:lost.zip"}]
+    with pytest.raises(NewGamePlusError) as caught:
+        check(make_recipe(tmp_path, model={"start": starts}))
+    told = [str(problem) for problem in caught.value.problems]
+    assert any("model.start.1.options: bundled:minigrid: " in line and "temperature" in line for line in told)
+    assert any("lost.zip" in line for line in told)
+    plan = check(make_recipe(tmp_path, model={"start": ["fresh", "bundled:minigrid"]}, environment={"id": GAME}))
+    assert plan["candidates"] == ["fresh"]
+    assert [one["name"] for one in plan["models_left_out"]] == ["bundled:minigrid"]

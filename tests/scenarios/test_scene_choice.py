@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.scene_maps import quick_recipe, write_text_maps
+from tests.small_tiles import save_gpt2
 
 from newgameplus.choose import Choice
 from newgameplus.cli_choice_text import choice_text
-from newgameplus.errors import PretrainedModelError
+from newgameplus.errors import NewGamePlusError, PretrainedModelError
 from newgameplus.finetune import fit
 from newgameplus.pretrained import local_tiles
-from newgameplus.pretrained.tile_model import load_start, save_tile_model
+from newgameplus.pretrained.tile_model import TileModel, load_start, save_tile_model
 from newgameplus.recipe import SceneRecipe
 from newgameplus.run import read_json
-from newgameplus.scenarios import scene_choice
+from newgameplus.scenarios import scene_choice, scene_start
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
-from newgameplus.verbs import choose
+from newgameplus.verbs import check, choose
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +134,54 @@ def test_language_models_of_the_machine_are_found_by_their_configuration(
     assert f"transformers:{tmp_path / 'writer'}" in found
     assert f"transformers:{tmp_path / 'seer'}" not in found
     assert "bundled:tiles" in found
+
+
+def test_candidates_bring_options_of_their_own(
+    maps: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = f"transformers:{save_gpt2(tmp_path / 'writer')}"
+    own = [{"start": writer, "options": {"revision": name}} for name in ("new", "old")]
+    recipe = make_recipe(maps, runs, model={"start": ["bundled:tiles", *own], "options": {"text_encoder": "e"}})
+    asked: list[dict[str, Any]] = []
+    load = scene_start.load_start
+
+    def seen(name: str, *, fresh: bool = False, options: dict[str, Any]) -> TileModel:
+        asked.append({"name": name} | options)
+        return load(name, fresh=fresh, options=options)
+
+    monkeypatch.setattr(scene_start, "load_start", seen)
+    result = choose(recipe, short_run=False)
+    names = ["bundled:tiles", f"{writer} (revision=new)", f"{writer} (revision=old)"]
+    assert sorted(one["name"] for one in result["candidates"]) == names
+    assert asked == [{"name": "bundled:tiles"}, *({"name": writer, "revision": name} for name in ("new", "old"))]
+    assert "(revision=new)" in choice_text(result, "scene")
+    asked.clear()
+    decide = scene_choice._decide
+    monkeypatch.setattr(scene_choice, "_decide", lambda *some: replace(decide(*some), name=names[2]))
+    monkeypatch.setattr(scene_choice, "_STEPS", 1)
+    run = fit(recipe, tmp_path / "run")
+    assert asked[-1] == {"name": writer, "revision": "old"}
+    card = read_json(run.model_folder / "card.json")
+    assert (card["name"], card["encoder"]) == (writer, "e")
+
+
+def test_check_looks_at_the_strategy_for_each_candidate(
+    maps: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    writer = f"transformers:{save_gpt2(tmp_path / 'writer')}"
+    own = [{"start": writer}, {"start": writer, "options": {"size": 3}}]
+    recipe = make_recipe(maps, runs, model={"start": ["bundled:tiles", *own]}, adapt={"strategy": "lora"})
+    find = scene_start.find_adaptable
+
+    def only_ours(network: Any, blocks: Any) -> Any:
+        if "Text" in type(network).__name__:
+            raise PretrainedModelError("no layer can have an adapter", source="adapt.strategy", remedy="use full")
+        return find(network, blocks)
+
+    monkeypatch.setattr(scene_start, "find_adaptable", only_ours)
+    with pytest.raises(NewGamePlusError) as caught:
+        check(recipe)
+    told = [(problem.source, problem.message) for problem in caught.value.problems]
+    assert ("adapt.strategy", f"{writer}: no layer can have an adapter") in told
+    assert [source for source, message in told if "'size'" in message] == ["model.start.2.options"]

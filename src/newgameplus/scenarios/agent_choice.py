@@ -102,7 +102,7 @@ def _measure_all(recipe: AgentRecipe, game: AgentGame) -> tuple[list[Candidate],
         except NewGamePlusError as error:
             several = len(named) > 1 or AUTO in named
             if name in named and not (several and hasattr(error.__cause__, "shape")):
-                problems += error.problems
+                problems += recipe.model.about(name, error.problems)
             else:  # of other spaces: the others are still worth a look
                 message = "; ".join(dict.fromkeys([error.message, *(p.message for p in error.problems[:3])]))
                 left_out.append({"name": name, "message": message, "remedy": error.remedy or ""})

@@ -181,7 +181,7 @@ def _start_problems(recipe: AgentRecipe, game: AgentGame, speed: float) -> tuple
             if len(named) > 1 and hasattr(error.__cause__, "shape"):
                 left_out.append({"name": name, "message": error.message, "remedy": error.remedy})
             else:
-                problems += _all_of(error)
+                problems += recipe.model.about(name, _all_of(error))
             continue
         usable.append(name)
         if "model" not in plan:

@@ -17,7 +17,7 @@ from newgameplus.recipe_start import AUTO
 from newgameplus.run import Run
 from newgameplus.scenarios.sequence_data import misfit
 
-__all__ = ["Candidates", "find_candidates", "resolve_candidates", "start_problems"]
+__all__ = ["Candidates", "find_candidates", "look_for_candidates", "resolve_candidates", "start_problems"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,17 @@ def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candi
     Raises:
         PretrainedModelError: A model that was named cannot be used (all are told at once), or there is none.
     """
+    candidates, problems = look_for_candidates(recipe, names)
+    raise_problems(problems, PretrainedModelError, f"{len(problems)} problems with what to start from")
+    return candidates
+
+
+def look_for_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> tuple[Candidates, list[Problem]]:
+    """Do what :func:`find_candidates` does, and return what is wrong with models that were named beside the others.
+
+    Raises:
+        PretrainedModelError: There is no model, and nothing is wrong with one that was named.
+    """
     named = list(dict.fromkeys(recipe.model.candidates if names is None else names))
     wanted = recipe.model.with_found(local_models(recipe.runs)) if AUTO in named else named
     cards: dict[str, ModelCard] = {}
@@ -56,15 +67,14 @@ def find_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> Candi
         if card is not None and not wrong:
             cards[name] = card
         elif name in named:
-            problems += wrong
+            problems += recipe.model.about(name, wrong)
         else:
             left_out += [{"name": name, "message": one.message, "remedy": one.remedy} for one in wrong[:1]]
-    raise_problems(problems, PretrainedModelError, f"{len(problems)} problems with what to start from")
-    if not cards:
+    if not cards and not problems:
         why = "; ".join(f"{one['name']}: {one['message']}" for one in left_out)
         remedy = f"name a model, or a folder of models in {ENVIRONMENT_VARIABLE}"
         raise PretrainedModelError(f"no model on this machine can be used ({why})", source="model.start", remedy=remedy)
-    return Candidates(cards, tuple(left_out))
+    return Candidates(cards, tuple(left_out)), problems
 
 
 def resolve_candidates(run: Run, recipe: Recipe) -> Candidates:

@@ -10,7 +10,7 @@ from newgameplus.pretrained.backbone import PretrainedModel
 from newgameplus.recipe import Recipe
 from newgameplus.recipe_start import Start
 from newgameplus.scenarios.behavior_after import after_problems, refuse_unadaptable
-from newgameplus.scenarios.behavior_candidates import find_candidates
+from newgameplus.scenarios.behavior_candidates import look_for_candidates
 from newgameplus.scenarios.behavior_costs import plan_costs
 from newgameplus.scenarios.behavior_training import recipe_phases
 
@@ -35,9 +35,8 @@ def check_models(
         All problems found, and a plan: candidates, which are left out, and what a fit from the first costs. What
         ``auto`` found is left out where a model that was named would be a problem.
     """
-    problems: list[Problem] = []
     try:
-        candidates = find_candidates(recipe)
+        candidates, problems = look_for_candidates(recipe)
     except NewGamePlusError as error:
         return list(error.problems), {}
     usable: list[str] = []
@@ -68,5 +67,5 @@ def _look_at(
         start = load(recipe.model.find(name))
         refuse_unadaptable(name, start.backbone, recipe_phases(recipe.adapt, len(start.backbone.blocks())))
     except NewGamePlusError as error:
-        return list(error.problems), None
+        return recipe.model.about(name, error.problems), None
     return [], start

@@ -97,7 +97,7 @@ def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS
                 candidates.append(_estimate(recipe, game, name, parts))
             except NewGamePlusError as error:
                 if name in named:
-                    problems += error.problems
+                    problems += recipe.model.about(name, error.problems)
                 else:
                     left_out.append({"name": name, "message": error.message, "remedy": error.remedy or ""})
             bar.advance()

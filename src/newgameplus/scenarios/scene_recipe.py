@@ -258,7 +258,7 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
             model = load_candidate(recipe, name)
             refuse_unadaptable(recipe, name, model)
         except NewGamePlusError as error:
-            problems += error.problems
+            problems += recipe.model.about(name, error.problems)
             continue
         if game is not None and "model" not in plan:
             plan |= estimate_costs(recipe, model, game, seconds / len(game.levels))
