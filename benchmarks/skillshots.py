@@ -33,9 +33,9 @@ from newgameplus.evaluate.baselines import random_forest
 from newgameplus.evaluate.sequence_statistics import sequence_statistics
 from newgameplus.games.fixed_sequences import fix_sequences
 from newgameplus.games.sequences import SequenceSet, find_sequences, load_sequences
+from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.pretrained.sequence import load as small_network
 from newgameplus.pretrained.sequence_backbone import SequenceBackbone
-from newgameplus.pretrained.sequence_transformers import load_text
 from newgameplus.recipe import TrainSettings
 from newgameplus.train.loop import train_classifier
 from newgameplus.train.sequence_examples import SequenceExamples
@@ -98,7 +98,7 @@ def bert_folder(folder: Path) -> Path:
 def make_backbone(arm: str, channels: int, bert: Path) -> SequenceBackbone:
     """Build the network of an arm with random weights."""
     if arm.startswith("bert"):
-        model = load_text(str(bert), fresh=True, steps=STEPS, channels=channels)
+        model = load_pretrained(f"transformers:{bert}", fresh=True, options={"steps": STEPS, "channels": channels})
     else:
         model = small_network(arm, steps=STEPS, channels=channels)
     if not isinstance(model.backbone, SequenceBackbone):

@@ -15,22 +15,24 @@ class PretrainSettings(Strict):
     """What ``ngp pretrain`` does; a fit does not look at it."""
 
     path: Annotated[str | None, PathMark()] = None
-    """Recordings without labels: a video, or a folder of them; null takes those videos of ``data.path`` of which
-    nothing is tested or validated on."""
+    """Recordings without labels: a video, a file of numbers, or a folder of either; null takes those of ``data.path`` of
+    which nothing is tested or validated on."""
     objectives: Literal["auto"] | Names = "auto"
     """What to learn: ``temporal-order``, ``two-views``, ``inverse-dynamics``; ``auto`` takes ``inverse-dynamics`` alone
-    where recordings say which actions were held, else what the model can have of the other two."""
+    where recordings say which actions were held, else what the model can have of the other two. From sequences of
+    numbers: ``masked-steps``."""
     steps: Count = 1000
     """Steps."""
     minutes: Positive | None = None
     """Longest time to train; lowers ``steps`` to what fits, as the first few tell."""
     batch_size: Annotated[int, Field(ge=2, le=10**6, strict=True)] = 32
-    """Clips per step."""
+    """Clips, or sequences, per step."""
     learning_rate: Rate | Literal["auto"] = "auto"
     """Highest rate; ``auto`` is 0.0003 for ``inverse-dynamics`` alone, and 0.00003 where other objectives, which pull
-    features away from what the model knows, are learned (docs/benchmarks/continued_pretraining.md)."""
+    features away from what the model knows, are learned (docs/benchmarks/continued_pretraining.md); for sequences of
+    numbers 0.001."""
     hop: Positive | None = None
-    """Seconds from the start of one clip to the next; null puts clip behind clip."""
+    """Seconds from the start of one clip or sequence to the next; null puts clip behind clip."""
 
 
 class ScenePretrainSettings(Strict):
