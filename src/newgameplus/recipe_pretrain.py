@@ -15,8 +15,8 @@ class PretrainSettings(Strict):
     """What ``ngp pretrain`` does; a fit does not look at it."""
 
     path: Annotated[str | None, PathMark()] = None
-    """Recordings without labels: a video, a file of numbers, or a folder of either; null takes those of ``data.path`` of
-    which nothing is tested or validated on."""
+    """Recordings without labels: a video, a file of numbers, or a folder of either; null takes those of ``data.path``
+    of which nothing is tested or validated on."""
     objectives: Literal["auto"] | Names = "auto"
     """What to learn: ``temporal-order``, ``two-views``, ``inverse-dynamics``; ``auto`` takes ``inverse-dynamics`` alone
     where recordings say which actions were held, else what the model can have of the other two. From sequences of
