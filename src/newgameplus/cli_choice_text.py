@@ -23,6 +23,8 @@ def choice_text(choice: _Row, scenario: str) -> str:
     lines = _table(rows)
     if scenario == "agent" and any(one["short_run"] is None for one in choice["candidates"]):
         lines += ["", *_wrapped("a return without an interval is that of the first few episodes alone")]
+    for caution in dict.fromkeys(one["short_run"].get("caution") for one in choice["candidates"] if one["short_run"]):
+        lines += ["", *_wrapped(f"no interval: {caution}")] if caution else []
     expected = choice["by_prior"][:3]
     if len(choice["candidates"]) > 1 and expected:
         lines += ["", *_wrapped(f"expected before measuring (the baseline): {', '.join(expected)}")]
@@ -45,7 +47,7 @@ def _scene_rows(choice: _Row) -> list[list[str]]:
                 one["name"],
                 f"{-one['scores']['zero-shot']:.3f}",
                 f"{-run['value']:.3f}" if run else "-",
-                f"{-run['high']:.3f}..{-run['low']:.3f}" if run else "-",
+                f"{-run['high']:.3f}..{-run['low']:.3f}" if run and run["low"] is not None else "-",
                 _count(one["parameters"]),
                 _seconds(cost["fit_seconds"]) if cost else "-",
                 f"{cost['fit_bytes'] / 1e6:,.0f} MB" if cost else "-",

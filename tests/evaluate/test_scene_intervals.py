@@ -70,6 +70,34 @@ def test_ratios_cover_the_truth_far_above_one(levels: int) -> None:
     assert 0.88 <= held / 200 <= 1.0
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_few_levels_that_differ_much_cover_the_truth_and_stay_positive(levels: int) -> None:
+    held = below = 0
+    for simulation in range(200):
+        rng = np.random.default_rng([simulation, levels])
+        bits = 200 * rng.gamma(3, 1 / 3, levels)
+        found = ratio_interval(bits, np.full(levels, 200), seed=simulation, positive=True)
+        linear = ratio_interval(bits, np.full(levels, 200), seed=simulation)
+        assert found is not None
+        assert linear is not None
+        assert 0 < found.low <= found.value <= found.high
+        assert found.value / found.low == pytest.approx(found.high / found.value)
+        held += found.low <= 1 <= found.high
+        below += linear.low < 0
+    assert held / 200 >= 0.9
+    assert below > 20  # what it is for
+
+
+def test_differences_and_many_levels_know_no_such_bound() -> None:
+    rng = np.random.default_rng(1)
+    tiles = np.full(3, 200)
+    difference = ratio_difference(tiles * np.array([1.0, 2.0, 4.0]), tiles * 0.9, tiles)
+    assert difference is not None
+    assert difference.low < 0  # all levels are better, and that is not sure for all that
+    bits, tiles = 200 * rng.gamma(3, 1 / 3, 8), np.full(8, 200)
+    assert ratio_interval(bits, tiles, positive=True) == ratio_interval(bits, tiles)
+
+
 def test_paired_differences_are_narrower_than_their_parts() -> None:
     rng = np.random.default_rng(0)
     tiles = np.full(30, 200)

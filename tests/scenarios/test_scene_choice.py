@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.scene_maps import quick_recipe, write_text_maps
@@ -15,12 +16,14 @@ from tests.small_tiles import save_gpt2
 from newgameplus.choose import Choice
 from newgameplus.cli_choice_text import choice_text
 from newgameplus.errors import NewGamePlusError, PretrainedModelError
+from newgameplus.evaluate.scene_intervals import ratio_interval
 from newgameplus.finetune import fit
 from newgameplus.pretrained import local_tiles
 from newgameplus.pretrained.tile_model import TileModel, load_start, save_tile_model
 from newgameplus.recipe import SceneRecipe
-from newgameplus.run import read_json
+from newgameplus.run import Run, read_json
 from newgameplus.scenarios import scene_choice, scene_start
+from newgameplus.scenarios.scene import SceneScenario
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
 from newgameplus.verbs import check, choose
 
@@ -63,13 +66,15 @@ def test_the_model_that_knows_tiles_beats_noise(
     best, worst = choice.candidates
     assert best.scores["zero-shot"] > worst.scores["zero-shot"]
     assert best.short_run is not None
-    assert best.short_run.low <= best.short_run.value <= best.short_run.high
+    assert (best.short_run.low, best.short_run.high) == (None, None)  # one map kept apart says nothing of others
+    assert "fewer than 3 maps" in best.short_run.caution
     assert best.short_run.value >= best.scores["zero-shot"] - 0.5
     assert best.cost is not None
     assert best.cost.fit_seconds > 0
     text = choice_text(json.loads(json.dumps(choice.as_dict())), "scene")
     assert max(map(len, text.splitlines())) <= 80
     assert "baseline" in text
+    assert text.count("no interval: fewer than 3 maps") == 1
     assert f"{-best.short_run.value:.3f}" in text
 
 
@@ -82,6 +87,33 @@ def test_the_verb_ranks_and_only_the_best_are_adapted(maps: Path, runs: Path, mo
     quick = choose(recipe, short_run=False)
     assert quick["name"] == "bundled:tiles"
     assert "as it comes" in quick["reason"]
+
+
+@pytest.mark.parametrize("apart", [2, 3])
+def test_intervals_need_three_maps_and_never_go_below_no_bits(
+    maps: Path, runs: Path, game: SceneGame, monkeypatch: pytest.MonkeyPatch, apart: int
+) -> None:
+    parts = scene_choice._Parts(game.train[apart:], game.train[:apart])
+    monkeypatch.setattr(scene_choice, "_split", lambda *_: parts)
+    shares = np.array([0.5, 1.0, 2.0])[:apart]
+    monkeypatch.setattr(
+        scene_choice, "_held_out_bits", lambda *_: np.stack([100 * shares, np.full(apart, 100)], axis=1)
+    )
+    choice = scene_choice.choose_scene_start(make_recipe(maps, runs), game, steps=1)
+    run = choice.candidates[0].short_run
+    assert run is not None
+    if apart < 3:
+        assert (run.low, run.high) == (None, None)
+        return
+    assert run.low is not None
+    assert run.high is not None
+    assert run.low < run.value < run.high < 0  # bits with a minus
+    linear = ratio_interval(100 * shares, np.full(apart, 100), seed=0)
+    assert linear is not None
+    assert linear.low < 0 < -run.high  # as far below as above is not possible here
+    text = choice_text(choice.as_dict(), "scene")
+    assert f"{-run.high:.3f}..{-run.low:.3f}" in text
+    assert "no interval" not in text
 
 
 def test_maps_kept_apart_are_neither_learned_from_nor_tested_on(maps: Path, runs: Path, game: SceneGame) -> None:
@@ -159,10 +191,13 @@ def test_candidates_bring_options_of_their_own(
     decide = scene_choice._decide
     monkeypatch.setattr(scene_choice, "_decide", lambda *some: replace(decide(*some), name=names[2]))
     monkeypatch.setattr(scene_choice, "_STEPS", 1)
-    run = fit(recipe, tmp_path / "run")
-    assert asked[-1] == {"name": writer, "revision": "old"}
-    card = read_json(run.model_folder / "card.json")
-    assert (card["name"], card["encoder"]) == (writer, "e")
+    run = Run(tmp_path / "run", recipe, {})
+    for goes_on in (False, True):
+        scenario = SceneScenario(run)
+        assert scenario.choose(scenario.load()).name == writer
+        assert asked[-1] == {"name": writer, "revision": "old"}, goes_on
+        assert scenario.recipe.model.options == {"revision": "old", "text_encoder": "e"}
+        monkeypatch.delattr(scene_choice, "_decide", raising=False)  # a run chooses once
 
 
 def test_check_looks_at_the_strategy_for_each_candidate(

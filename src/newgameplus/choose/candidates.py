@@ -30,19 +30,21 @@ class ShortRun:
 
     Attributes:
         value: The measure; higher is better.
-        low: Lower end of its interval over groups.
-        high: Upper end.
+        low: Lower end of its interval over groups; None where there are too few for one.
+        high: Upper end, likewise.
         steps: Steps that it took.
         seconds: Time that it took.
         measure: What was measured.
+        caution: Why there is no interval; empty if there is one.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     steps: int
     seconds: float
     measure: str = "accuracy"
+    caution: str = ""
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,9 @@ def _check(arms: Sequence[SceneArm]) -> None:
 
 def summarize(arm: SceneArm, reference: SceneReference, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:
     """Return one arm's row of an evaluation; see the head of this module."""
-    bits = ratio_interval(arm.bits.bits, arm.bits.tiles, confidence, seed) if arm.bits is not None else None
+    bits = None
+    if arm.bits is not None:
+        bits = ratio_interval(arm.bits.bits, arm.bits.tiles, confidence, seed, positive=True)
     training = arm.training
     return {
         "name": arm.name,

@@ -4,6 +4,9 @@ Samples of one model are independent of each other and of another model's, so sh
 at 0 and 100 %: Wilson's score interval, and for a difference Newcombe's hybrid of two of them ("Interval Estimation for
 the Difference Between Independent Proportions", Statistics in Medicine 17, 1998, method 10). Means and bits per tile
 are resampled, with the ends of :class:`newgameplus.evaluate.intervals.Bootstrap`.
+
+Bits cannot be negative, and the ends for few levels, which lie as far below a number as above it, do not know that. The
+ends of what is positive are therefore found on its logarithm: as many times lower as higher.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from newgameplus.evaluate.intervals import Bootstrap, Interval
+from newgameplus.evaluate.intervals import FEWEST_GROUPS, Bootstrap, Interval, interval_ends
 
 __all__ = ["mean_interval", "ratio_difference", "ratio_interval", "share_difference", "share_interval"]
 
@@ -59,7 +62,12 @@ def mean_interval(values: Sequence[float] | Floats, confidence: float = 0.95, se
 
 
 def ratio_interval(
-    numerators: Floats, denominators: npt.ArrayLike, confidence: float = 0.95, seed: int = 0
+    numerators: Floats,
+    denominators: npt.ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
+    *,
+    positive: bool = False,
 ) -> Interval | None:
     """Return the ratio of two sums, such as bits over tiles, resampling whole levels.
 
@@ -68,6 +76,7 @@ def ratio_interval(
         denominators: Numbers above 0 [levels].
         confidence: Of the interval.
         seed: Of the resampling.
+        positive: The ratio cannot be 0 or less, whatever the levels: nor can the ends. Not for differences.
 
     Returns:
         None without levels. One level alone has no spread: both ends are the value itself.
@@ -80,6 +89,11 @@ def ratio_interval(
     drawn = rng.multinomial(len(tops), np.full(len(tops), 1 / len(tops)), size=_RESAMPLES)
     resampled = (drawn @ tops) / (drawn @ bottoms)
     value = float(tops.sum() / bottoms.sum())
+    if positive and 1 < len(tops) < FEWEST_GROUPS and (tops > 0).all():  # with more, percentiles are on no scale
+        freedom = len(tops) - 1
+        ends = interval_ends(np.log(value), np.log(resampled), confidence, freedom=freedom, growth=len(tops) / freedom)
+        low, high = (float(np.exp(end)) for end in ends)
+        return Interval(value, low, high, confidence, len(tops), _RESAMPLES)
     # Bootstrap.interval is made for shares and cuts at 1: far below that, it only scales.
     scale = _FAR * max(float(np.abs(tops / bottoms).max()), 1.0)
     scaled = bootstrap.interval(value / scale, resampled / scale, lowest=-1.0)

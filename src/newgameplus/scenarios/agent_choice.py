@@ -232,7 +232,8 @@ def _advice(ranked: tuple[Candidate, ...], game: AgentGame) -> str:
     if best.start == FRESH:
         sentences.append("No policy does better than random weights before training: there is nothing to keep here.")
     elif fresh is not None and best.short_run is not None and fresh.short_run is not None:
-        if best.short_run.low > fresh.short_run.high:
+        low, high = best.short_run.low, fresh.short_run.high
+        if low is not None and high is not None and low > high:
             sentences.append(
                 f"{best.name} plays better than random weights ({_told(best)} against {_told(fresh)}): keep what it "
                 "knows (retention.terms: auto)."

@@ -44,6 +44,7 @@ MEASURE = "bits a tile (negative)"
 _STEPS = 40
 _TOP = 3
 _HELD_OUT = 5  # one map in so many
+_FEWEST_HELD_OUT = 3  # of two maps an honest interval spans anything between a tenth and ten times the number
 _BYTES_A_WEIGHT = 20  # the weight, its gradient, two moments, the best so far
 _PRIOR = {"run": 2.0, "bundled": 1.0, "transformers": 0.0}
 _CLOSE = 0.02
@@ -163,13 +164,15 @@ def _tried(recipe: SceneRecipe, game: SceneGame, candidate: Candidate, parts: _P
     looked = time.monotonic()
     after = _held_out_bits(recipe, game, model, parts)
     latency = (time.monotonic() - looked) / max(1, len(after))
-    found = ratio_interval(after[:, 0], after[:, 1], seed=recipe.seed)
     value = float(after[:, 0].sum() / after[:, 1].sum())
-    low, high = (found.low, found.high) if found is not None else (value, value)
+    found = ratio_interval(after[:, 0], after[:, 1], seed=recipe.seed, positive=True)
+    low, high, caution = None, None, f"fewer than {_FEWEST_HELD_OUT} maps were kept apart, too few for an interval"
+    if found is not None and len(after) >= _FEWEST_HELD_OUT:
+        low, high, caution = -found.high, -found.low, ""
     return replace(
         candidate,
         cost=Cost(latency, spent / steps * recipe.train.steps, model.parameters * _BYTES_A_WEIGHT),
-        short_run=ShortRun(-value, -high, -low, steps, round(spent, 3), MEASURE),
+        short_run=ShortRun(-value, low, high, steps, round(spent, 3), MEASURE, caution),
     )
 
 
@@ -268,7 +271,7 @@ def _advice(ranked: list[Candidate], game: SceneGame, parts: _Parts) -> str:
     ]  # fmt: skip
     if smaller:
         sentences.append(f"{smaller[0].name} is smaller and as good within {_CLOSE} bits: take it if speed matters.")
-    if len(parts.held_out) < 3 or np.array_equal(parts.held_out, parts.learned):
+    if len(parts.held_out) < _FEWEST_HELD_OUT or np.array_equal(parts.held_out, parts.learned):
         sentences.append(f"All of this rests on {len(parts.held_out)} maps, which is little: draw more.")
     sentences.append("These are rules of thumb; the fit decides.")
     return " ".join(sentences)
