@@ -89,6 +89,8 @@ def test_sequences_without_labels_make_a_start_that_choose_weighs(
     answer = choose(other, candidates=names, short_run=False)
     assert {one["name"] for one in answer["candidates"]} == set(names)
     assert "without labels" not in answer["advice"]
+    found = choose(other, candidates=["sequence:cnn", "auto"], short_run=False)
+    assert result["start_from"] in {one["name"] for one in found["candidates"]}
     assert fit(recipe, tmp_path / "fit", start=result["start_from"]).finished
 
     again = pretrain(other, out=tmp_path / "again", start=result["start_from"], steps=2)
