@@ -65,6 +65,7 @@ def test_other_names_from_the_command_line_keep_the_options_of_candidates(
     assert [dict(one.options) for one in second.starts] == [{"factory": str(tmp_path / "net.py:two")}]
     monkeypatch.chdir(tmp_path)
     assert model.with_starts(["checkpoint:a.pt"]).candidates == model.candidates[1:]
+    assert model.with_starts(["checkpoint:a.pt (factory=net.py:two)"]).starts == second.starts
     assert model.with_starts(["b:y"]).start == "b:y"
     assert model.with_starts(["c:z", path]).candidates == ("c:z", *model.candidates[1:])
 

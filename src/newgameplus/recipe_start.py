@@ -20,7 +20,7 @@ from newgameplus.recipe_schema import Strict
 
 __all__ = ["AUTO", "CandidateSettings", "OneName", "Start", "StartSettings"]
 
-_OPTIONS = "model.options"
+_OPTIONS = ("model.options", "pretrained options")  # how problems say that an option is wrong
 AUTO = "auto"
 """What ``model.start`` says to choose among all models of this machine."""
 
@@ -106,8 +106,9 @@ class StartSettings(Strict):
         found = []
         for problem in problems:
             source = problem.source
-            if place is not None and source.startswith(_OPTIONS):
-                source = f"model.start.{place}.options{source.removeprefix(_OPTIONS)}"
+            beginning = next((words for words in _OPTIONS if source.startswith(words)), "")
+            if place is not None and beginning:
+                source = f"model.start.{place}.options{source.removeprefix(beginning)}"
             known = label in f"{problem.message} {source}"
             message = problem.message if known else f"{label}: {problem.message}"
             found.append(replace(problem, source=source, message=message))
@@ -134,19 +135,21 @@ class StartSettings(Strict):
         labels = {_key(one.name, one.options): one.label for one in self.starts}
         chosen: list[str | CandidateSettings] = []
         for name in names:
-            exact = [item for item, own, options in known if labels[_key(own, options)] == name]
-            same = [item for item, own, _ in known if own != AUTO and own in (name, _resolved(name))]
+            both = name, _resolved(name)
+            exact = [item for item, own, options in known if labels[_key(own, options)] in both]
+            same = [item for item, own, _ in known if own != AUTO and own in both]
             chosen += exact[:1] or same or [name]
         single = chosen[0] if len(chosen) == 1 else None
         return self.model_copy(update={"start": single if isinstance(single, str) else tuple(chosen)})
 
 
 def _resolved(name: str) -> str:
-    """Return ``source:path`` with the path as recipes that were read from a file have it: absolute."""
-    source, colon, rest = name.partition(":")
+    """Return the name or label of a file with its path as recipes that were read from a file have it: absolute."""
+    whole, bracket, told = name.partition(" (")
+    source, colon, rest = whole.partition(":")
     try:
         path = Path(rest).expanduser().resolve()
-        return f"{source}:{path}" if colon and rest and path.exists() else name
+        return f"{source}:{path}{bracket}{told}" if colon and rest and path.exists() else name
     except (ValueError, RuntimeError, OSError):
         return name
 

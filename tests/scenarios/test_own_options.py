@@ -176,13 +176,14 @@ def test_check_looks_at_the_strategy_for_each_candidate(
 ) -> None:
     pytest.importorskip("peft")
     lora = {"adapt": {"strategy": "lora"}}
-    recipe = write(home, tmp_path, own("wide"), own("bare"), own("narrow", layout="x"), **lora)
+    recipe = write(home, tmp_path, own("wide"), own("bare"), own("narrow", layout="x"), own("wide", fctory="x"), **lora)
     with pytest.raises(NewGamePlusError) as caught:
         check(recipe)
     told = [str(problem) for problem in caught.value.problems]
-    assert len(told) == 2
+    assert len(told) == 3
     assert any("bare.safetensors: no layer of this" in line for line in told)
     assert any("model.start.2.options.layout: checkpoint:" in line for line in told)
+    assert any("model.start.3.options: checkpoint:" in line and "did you mean 'factory'" in line for line in told)
     plan = check(write(home, tmp_path, own("wide"), own("wide", frames=3), **lora))
     assert [name[-10:] for name in plan["candidates"]] == ["(frames=2)", "(frames=3)"]
     bare = f"checkpoint:{home / 'bare.safetensors'}"
