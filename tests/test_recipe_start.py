@@ -85,7 +85,7 @@ def test_where_files_lie_is_no_setting_in_a_list_either() -> None:
 
 @pytest.mark.parametrize("scenario", list(_DATA))
 def test_all_mistakes_in_candidates_are_told_at_once(scenario: str) -> None:
-    text = "{start: [run:a, {strat: run:b}, {start: auto, optoins: {}}, {start: 3}], use: anyy}"
+    text = "{start: [run:a, {strat: run:b}, {start: auto, optoins: {}}, {start: 3}, 5], use: anyy}"
     with pytest.raises(RecipeError) as caught:
         parse(text, scenario)
     told = [str(problem) for problem in caught.value.problems]
@@ -95,11 +95,12 @@ def test_all_mistakes_in_candidates_are_told_at_once(scenario: str) -> None:
         "(model.start.2.start): 'auto' will not do",
         "(model.start.2.optoins): unknown key 'optoins'",
         "(model.start.3.start): 3 will not do",
+        "(model.start.4): 5 will not do: input should be a valid string, or a valid dictionary\n",
         "(model.use): 'anyy' will not do",
     ):
         assert any(part in line for line in told), part
     assert sum("did you mean" in line for line in told) == 2
-    assert len(told) == 6
+    assert len(told) == 7
 
 
 def test_a_text_encoder_is_no_option_of_a_source() -> None:

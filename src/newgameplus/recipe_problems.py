@@ -176,7 +176,7 @@ class Explainer:
             key = detail["input"]
             message = f"{_short(key)} will not do as a key: it is not text but {type(key).__name__}"
             return Problem(message, where, "put the key between quotes, as in '1' or 'no'")
-        reason = detail["msg"].removeprefix("Value error, ")
+        reason = re.sub(r" or instance of \w+$", "", detail["msg"].removeprefix("Value error, "))
         message = f"{_short(detail['input'])} will not do: {reason[0].lower()}{reason[1:]}"
         return Problem(message, where, self._remedy(keys))
 
