@@ -118,12 +118,13 @@ def _behavior_plan(plan: Mapping[str, Any]) -> str:
     split = ", ".join(f"{count} {part}" for part, count in plan["split"].items())
     epochs = ", ".join(f"{count} {phase}" for phase, count in plan["epochs"].items())
     memory, cache = plan["estimated_memory_bytes"] / 2**20, plan["cache_bytes"] / 2**20
+    one_of = f"             {told}\n" if (told := _candidates(plan)) else ""
     return (
         f"  clips      {split}; {plan['groups']} groups\n"
         f"  classes    {classes}\n"
         f"  model      {plan['model']}, {plan['parameters']:,} weights, "
         f"{plan['trainable_parameters']:,} may move ({plan['strategy']})\n"
-        f"{_candidates(plan)}"
+        f"{one_of}"
         f"  training   {plan['steps']} steps: epochs {epochs}\n"
         f"  estimates  {plan['estimated_seconds'] / 60:.1f} min with all baselines, {memory:,.0f} MiB of memory,\n"
         f"             {cache:,.0f} MiB of disk for decoded frames"
@@ -136,7 +137,7 @@ def _candidates(plan: Mapping[str, Any]) -> str:
     if count < 2 and not left_out:
         return ""
     told = f", {left_out} left out (why: --json)" if left_out else ""
-    return f"             first of {count} candidates{told}; see ngp choose\n"
+    return f"{f'first of {count} candidates' if count > 1 else 'the one candidate'}{told}; see ngp choose"
 
 
 def _scene_plan(plan: Mapping[str, Any]) -> str:
@@ -147,7 +148,7 @@ def _scene_plan(plan: Mapping[str, Any]) -> str:
         "tiles": f"{plan['tiles']} in use",
         "rules": _rules_text(plan),
         "measures": ", ".join(plan["measures"]) or "none",
-        "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
+        "model": _model(plan),
         "training": f"{plan['steps']:,} steps of {plan['batch_size']} windows; {plan['tokens']:,} tiles to learn from",
     }
     return _plan_rows(rows, plan)
@@ -160,10 +161,15 @@ def _agent_plan(plan: Mapping[str, Any]) -> str:
         "game": f"{plan['environment']}, {plan['game_steps_per_second']:,} steps/s here",
         "policy": "; ".join(plan["spaces"]),
         "examples": demonstrations if shown["learned"] else "no demonstrations",
-        "model": f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']})",
+        "model": _model(plan),
         "training": f"{plan['steps']:,} steps of the game; retention: {', '.join(plan['retention']) or 'none'}",
     }
     return _plan_rows(rows, plan)
+
+
+def _model(plan: Mapping[str, Any]) -> str:
+    told = _candidates(plan)
+    return f"{plan['model']}, {plan['parameters']:,} weights ({plan['strategy']}){f'; {told}' if told else ''}"
 
 
 def _plan_rows(rows: Mapping[str, str], plan: Mapping[str, Any]) -> str:

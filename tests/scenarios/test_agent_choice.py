@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from newgameplus.cli_choice_text import choice_text
+from newgameplus.cli_text import plan_text
 from newgameplus.errors import NewGamePlusError, PretrainedModelError
 from newgameplus.pretrained.policy import Policy, load_policy, save_policy
 from newgameplus.recipe import AgentRecipe, load_recipe
@@ -168,4 +169,5 @@ def test_check_looks_at_every_start_and_says_which_is_wrong(tmp_path: Path) -> N
     assert any("lost.zip" in line for line in told)
     plan = check(make_recipe(tmp_path, model={"start": ["fresh", "bundled:minigrid"]}, environment={"id": GAME}))
     assert plan["candidates"] == ["fresh"]
+    assert "the one candidate, 1 left out (why: --json)" in " ".join(plan_text(plan).split())
     assert [one["name"] for one in plan["models_left_out"]] == ["bundled:minigrid"]

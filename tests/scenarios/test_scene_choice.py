@@ -15,6 +15,7 @@ from tests.small_tiles import save_gpt2
 
 from newgameplus.choose import Choice
 from newgameplus.cli_choice_text import choice_text
+from newgameplus.cli_text import plan_text
 from newgameplus.errors import NewGamePlusError, PretrainedModelError
 from newgameplus.evaluate.scene_intervals import ratio_interval
 from newgameplus.finetune import fit
@@ -207,6 +208,9 @@ def test_check_looks_at_the_strategy_for_each_candidate(
     writer = f"transformers:{save_gpt2(tmp_path / 'writer')}"
     own = [{"start": writer}, {"start": writer, "options": {"size": 3}}]
     recipe = make_recipe(maps, runs, model={"start": ["bundled:tiles", *own]}, adapt={"strategy": "lora"})
+    whole = check(make_recipe(maps, runs, model={"start": ["bundled:tiles", own[0]]}, adapt={"strategy": "lora"}))
+    assert whole["candidates"] == ["bundled:tiles", writer]
+    assert "first of 2 candidates" in " ".join(plan_text(whole).split())
     find = scene_start.find_adaptable
 
     def only_ours(network: Any, blocks: Any) -> Any:

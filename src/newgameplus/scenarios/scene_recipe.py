@@ -242,7 +242,8 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
     from newgameplus.scenarios.scene_start import load_candidate, refuse_unadaptable
 
     problems: list[Problem] = []
-    plan: dict[str, Any] = {"left_out": [], "notes": []}
+    usable: list[str] = []
+    plan: dict[str, Any] = {"left_out": [], "notes": [], "candidates": usable}
     game: SceneGame | None = None
     began = time.monotonic()
     try:
@@ -260,6 +261,7 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
         except NewGamePlusError as error:
             problems += recipe.model.about(name, error.problems)
             continue
+        usable.append(name)
         if game is not None and "model" not in plan:
             plan |= estimate_costs(recipe, model, game, seconds / len(game.levels))
     return list(dict.fromkeys(problems)), plan
