@@ -96,3 +96,13 @@ def test_estimates_of_one_candidate() -> None:
     assert found.scores["knn"] == 1.0
     assert set(found.scores) == {"prior", "knn", "logme"}
     assert "games" in found.why_prior
+
+
+def test_notes_of_runs_that_knew_no_options_are_still_read() -> None:
+    one = ran(replace(FOUR[0], name="a:x (frames=4)", start="a:x", options={"frames": 4}), 0.5)
+    assert Candidate.from_dict(one.as_dict()) == one
+    content = ran(FOUR[0], 0.5).as_dict()
+    content = {key: value for key, value in content.items() if key not in ("start", "options")}
+    content["short_run"] = {key: value for key, value in content["short_run"].items() if key != "caution"}
+    before = Candidate.from_dict(content)
+    assert (before.name, before.start, before.options) == ("good", "good", {})
