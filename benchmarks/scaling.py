@@ -2,8 +2,9 @@
 
 Measured here, on the processors of this machine:
 
-* throughput of one process against two with the same global batch, on clips and on maps, in turn, in the same minutes;
-  the ratio is taken pair by pair, its interval by bootstrap over pairs;
+* throughput of one process against two with the same global batch, on clips and on maps, and against two that share
+  nothing, which is the most that two cores can give; in turn, in the same minutes; ratios are taken round by round,
+  their intervals by bootstrap over rounds;
 * bytes a sample: what is read from the frame cache, and what of gradients is handed over in a step;
 * seconds a clip to decode video into the cache, on one core;
 * operations a sample, forward and backward, counted by ``torch.utils.flop_counter`` on the meta device, for the bundled
@@ -26,13 +27,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from scaling_workers import BATCHES, Noise
+from scaling_workers import Noise
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = Path(__file__).with_name("scaling_workers.py")
@@ -50,36 +52,69 @@ DATASHEETS = {
     "length of a labelled clip, s (assumed)": 1.0,
 }
 BATCH_A_GPU = 64
+#: What is trained on, how many examples a global batch has (clips, windows of maps), and steps.
+CASES = (("clips", 32, 24), ("clips", 128, 12), ("maps", 16, 24))
 
 
-def throughput(kind: str, processes: int, steps: int) -> dict[str, float]:
-    """Run a worker in so many processes."""
+def throughput(kind: str, batch: int, processes: int, steps: int) -> dict[str, float]:
+    """Run a worker in so many processes that share its batches."""
     with tempfile.TemporaryDirectory() as folder:
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        own = [str(WORKERS), kind, folder, str(steps), str(BATCHES[kind])]
-        command = [sys.executable, *(launch if processes > 1 else []), *own]
-        variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, check=True, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
-        told: dict[str, float] = json.loads((Path(folder) / "told.json").read_text())
+        begun = _begin(launch if processes > 1 else [], kind, folder, steps, batch)
+        return _told(begun, folder)
+
+
+def apart(kind: str, batch: int, steps: int) -> float:
+    """Return examples a second of two workers with half a batch each that know nothing of each other."""
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        folders = (first, second)
+        begun = [_begin([], kind, folder, steps, batch // 2) for folder in folders]
+        told = [_told(one, folder) for one, folder in zip(begun, folders, strict=True)]
+    return sum(one["examples_per_second"] for one in told)
+
+
+def _begin(launch: list[str], kind: str, folder: str, steps: int, batch: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, *launch, str(WORKERS), kind, folder, str(steps), str(batch)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
+
+
+def _told(begun: subprocess.Popen[bytes], folder: str) -> dict[str, float]:
+    if begun.wait():
+        sys.exit(f"a worker failed: {begun.args}")
+    told: dict[str, float] = json.loads((Path(folder) / "told.json").read_text())
     return told
 
 
-def measure_pairs(kind: str, pairs: int, steps: int) -> dict[str, Any]:
-    """Measure one and two processes in turn."""
+def measure_rounds(kind: str, batch: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Measure one process, two that share, and two apart, in turn."""
     rows = []
-    for number in range(pairs):
-        order = (1, 2) if number % 2 == 0 else (2, 1)
+    work: dict[str, Callable[[], Any]] = {
+        "one": lambda: throughput(kind, batch, 1, steps),
+        "two": lambda: throughput(kind, batch, 2, steps),
+        "apart": lambda: {"examples_per_second": apart(kind, batch, steps)},
+    }
+    for number in range(rounds):
         load = os.getloadavg()[0]
-        told = {processes: throughput(kind, processes, steps) for processes in order}
-        rows.append({"one": told[1], "two": told[2], "load_before": load})
-        rates = [told[processes]["examples_per_second"] for processes in (1, 2)]
-        print(f"{kind}, pair {number + 1}: {rates[0]:.1f}, {rates[1]:.1f} a second")
-    ratios = np.array([row["two"]["examples_per_second"] / row["one"]["examples_per_second"] for row in rows])
-    rng = np.random.default_rng(0)
-    means = np.exp(np.log(ratios)[rng.integers(0, pairs, (2000, pairs))].mean(axis=1))
-    low, high = np.quantile(means, [0.025, 0.975])
-    ratio = {"value": float(np.exp(np.log(ratios).mean())), "low": float(low), "high": float(high)}
-    return {"pairs": rows, "ratio": ratio, "global_batch": BATCHES[kind], "steps": steps}
+        names = list(work)[:: 1 if number % 2 == 0 else -1]
+        row = {name: work[name]() for name in names}
+        rows.append({**{name: row[name] for name in work}, "load_before": load})
+        rates = ", ".join(f"{row[name]['examples_per_second']:.1f} {name}" for name in work)
+        print(f"{batch} {kind}, round {number + 1}: {rates} a second", flush=True)
+    ratios = {
+        "two": ratio(rows, "two", "one"),
+        "apart": ratio(rows, "apart", "one"),
+        "shared": ratio(rows, "two", "apart"),
+    }
+    return {"rounds": rows, "ratios": ratios, "kind": kind, "global_batch": batch, "steps": steps}
+
+
+def ratio(rows: list[dict[str, Any]], above: str, below: str) -> dict[str, float]:
+    """Return the geometric mean of a ratio that is taken round by round, and its 95 % interval by bootstrap."""
+    each = np.log([row[above]["examples_per_second"] / row[below]["examples_per_second"] for row in rows])
+    means = each[np.random.default_rng(0).integers(0, len(each), (2000, len(each)))].mean(axis=1)
+    value, low, high = np.exp([each.mean(), *np.quantile(means, [0.025, 0.975])])
+    return {"value": float(value), "low": float(low), "high": float(high)}
 
 
 def measure_decoding(seconds_of_video: int) -> dict[str, float]:
@@ -212,16 +247,18 @@ def plan(models: dict[str, Any], decoding: dict[str, float]) -> list[dict[str, A
 
 def report(found: dict[str, Any]) -> str:
     """Return the tables of docs/benchmarks/scaling.md."""
-    lines = [
-        "| trained on | global batch | one process, examples a second (median) | two | times one process (95 %) |"
-        " gradients a step |", "|---|---:|---:|---:|---:|---:|",
+    heads = [
+        "trained on", "global batch", "one process, examples a second (median)", "two, sharing", "times one process",
+        "two apart, times one process", "sharing, times apart", "gradients a step",
     ]  # fmt: skip
-    for kind, told in found["throughput"].items():
-        ratio, pairs = told["ratio"], told["pairs"]
-        one, two = (statistics.median(row[key]["examples_per_second"] for row in pairs) for key in ("one", "two"))
-        sent = max(row["two"]["gradient_bytes"] for row in pairs) / 1e6
-        interval = f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
-        lines.append(f"| {kind} | {told['global_batch']} | {one:.1f} | {two:.1f} | {interval} | {sent:.1f} MB |")
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for told in found["throughput"]:
+        rounds, ratios = told["rounds"], told["ratios"]
+        medians = [statistics.median(row[key]["examples_per_second"] for row in rounds) for key in ("one", "two")]
+        sent = max(row["two"]["gradient_bytes"] for row in rounds) / 1e6
+        cells = [told["kind"], str(told["global_batch"]), *(f"{median:.1f}" for median in medians)]
+        cells += [f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})" for one in ratios.values()]
+        lines.append(f"| {' | '.join([*cells, f'{sent:.1f} MB'])} |")
     lines += [
         "", "| model | weights | operations a sample, forward and backward | bytes a sample in the cache |"
         " gradient bytes a step | core ms to prepare a sample |", "|---|---:|---:|---:|---:|---:|",
@@ -251,17 +288,16 @@ def report(found: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, plan, print, and write the raw results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Two pairs of few steps.")
-    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--quick", action="store_true", help="Two rounds of few steps.")
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--json", type=Path, default=None, help="Write the raw results there.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     models = count_operations()
     measure_preparing(models, 8 if arguments.quick else 32)
     decoding = measure_decoding(10 if arguments.quick else 60)
-    pairs = 2 if arguments.quick else arguments.pairs
-    steps = {"clips": 6, "maps": 8} if arguments.quick else {"clips": 24, "maps": 24}
-    measured = {kind: measure_pairs(kind, pairs, steps[kind]) for kind in BATCHES}
+    rounds = 2 if arguments.quick else arguments.rounds
+    measured = [measure_rounds(kind, batch, 6 if arguments.quick else steps, rounds) for kind, batch, steps in CASES]
     found = {
         "date": datetime.date.today().isoformat(), "torch": torch.__version__, "cores": os.cpu_count(),
         "load": os.getloadavg(), "throughput": measured, "decoding": decoding, "models": models,

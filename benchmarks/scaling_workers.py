@@ -37,8 +37,6 @@ from newgameplus.train.sharing import follow, lead
 from newgameplus.train.team import Team
 from newgameplus.train.tile_loop import TileTraining, train_tiles
 
-#: Examples of a global batch: clips, and windows of maps.
-BATCHES = {"clips": 32, "maps": 16}
 _MEASURES = ("density", "enemies")
 _CONTEXT, _LEVELS, _CHECKS = 448, 32, 4
 
