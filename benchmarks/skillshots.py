@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import statistics
@@ -38,7 +39,11 @@ from newgameplus.pretrained.sequence import load as small_network
 from newgameplus.pretrained.sequence_backbone import SequenceBackbone
 from newgameplus.recipe import TrainSettings
 from newgameplus.train.loop import train_classifier
+from newgameplus.train.objective_learner import pretrain as learn
+from newgameplus.train.pretraining import epoch_batch
+from newgameplus.train.selfsupervision import ClipBatch
 from newgameplus.train.sequence_examples import SequenceExamples
+from newgameplus.train.sequence_selfsupervision import GappedBackbone, MaskedSteps
 
 FOLDS = 5
 STEPS = 32
@@ -106,24 +111,18 @@ def make_backbone(arm: str, channels: int, bert: Path) -> SequenceBackbone:
     return model.backbone
 
 
-def pretrain(backbone: SequenceBackbone, batch: torch.Tensor, passes: int) -> None:
-    """Let the body fill in steps that are hidden from it (a third of them), on sequences without labels."""
-    decoder = torch.nn.Linear(backbone.feature_dim, backbone.shape.channels)
-    optimizer = torch.optim.AdamW([*backbone.parameters(), *decoder.parameters()], lr=1e-3)
-    backbone.train()
-    for _ in range(passes):
-        for some in torch.randperm(len(batch)).split(32):
-            clips = batch[some]
-            mask = clips[..., -1]
-            wanted = ((clips[..., :-1] - backbone.mean) / backbone.spread).clamp(-10, 10)
-            hidden = (torch.rand(mask.shape) < 0.33) & (mask > 0)
-            shown = torch.cat([wanted, mask[..., None]], -1) * (mask > 0)[..., None] * (~hidden)[..., None]
-            states = backbone.body._states(backbone.projection(shown), mask)  # type: ignore[operator]
-            loss = (decoder(states) - wanted)[hidden].square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    backbone.eval()
+def pretrain(backbone: SequenceBackbone, sequences: torch.Tensor, steps: int, seed: int) -> None:
+    """Go on with pretraining on sequences without labels, as ``ngp pretrain`` does."""
+    generator = torch.Generator().manual_seed(seed)
+    size = min(32, len(sequences))
+    unknown = torch.full((size,), -1)
+
+    def batches() -> Iterator[ClipBatch]:
+        for step in itertools.count():
+            yield ClipBatch(sequences[epoch_batch(len(sequences), size, seed, step)], unknown)
+
+    objectives = {MaskedSteps(backbone, generator): 1.0}
+    learn(GappedBackbone(backbone), objectives, batches(), steps=steps, learning_rate=1e-3, half_precision=False)
 
 
 def answer(
@@ -142,7 +141,7 @@ def answer(
     fixed = fix_sequences(sequences, STEPS)
     pretrained = arm.endswith("pretrained")
     if pretrained:
-        pretrain(backbone, torch.from_numpy(fixed.gather(train)), max(1, steps // 10))
+        pretrain(backbone, torch.from_numpy(fixed.gather(train)), 5 * steps, seed)
     classifier = ClipClassifier(backbone, labels)
     settings = TrainSettings(epochs=max(1, round(steps * 32 / len(train))), threads=1, patience=None)
     phases = plan_phases("lp-ft" if pretrained else "full", len(backbone.blocks()), 0.8 if pretrained else 1.0)

@@ -87,8 +87,10 @@ class _Normalize(torch.autograd.Function):
         """Return the gradients of values, weight and bias; those of weight and bias are this process's part."""
         values, weight, mean, variance, count = ctx.saved_tensors
         deviation = torch.rsqrt(variance + ctx.eps)
+        if gradient.stride() != values.stride():  # the kernel is slow where the two lie in memory in different orders
+            gradient = torch.empty_like(values).copy_(gradient)
         through, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient.contiguous(), values, weight, mean, variance, mean, deviation, False, ctx.eps, [True, True, True]
+            gradient, values, weight, mean, variance, mean, deviation, False, ctx.eps, [True, True, True]
         )
         totals = torch.stack([of_weight, of_bias])
         add_up(totals)
