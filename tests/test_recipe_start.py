@@ -72,7 +72,7 @@ def test_other_names_from_the_command_line_keep_the_options_of_candidates(
 
 def test_auto_finds_nothing_again_that_a_list_names() -> None:
     model = ModelSettings(start=("auto", candidate("a:x", frames=8)))
-    assert model.with_found(["a:z", "a:x"]) == ("a:x", "a:z")
+    assert model.with_found(lambda: ["a:z", "a:x"]) == ("a:x", "a:z")
     assert dict(model.find("a:x").options) == {"frames": 8}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -73,8 +73,7 @@ class StartSettings(Strict):
     @property
     def starts(self) -> tuple[Start, ...]:
         """What to choose from, in the recipe's order; what is named twice with the same options comes once."""
-        items = (self.start,) if isinstance(self.start, str) else self.start
-        pairs = {_key(name, options): (name, options) for name, options in map(self._pair, items)}
+        pairs = {_key(name, options): (name, options) for name, options in map(self._pair, self._items)}
         labels = _labels(list(pairs.values()))
         return tuple(Start(name, options, label) for (name, options), label in zip(pairs.values(), labels, strict=True))
 
@@ -83,13 +82,19 @@ class StartSettings(Strict):
         """The labels of what to choose from."""
         return tuple(one.label for one in self.starts)
 
+    @property
+    def _items(self) -> tuple[str | CandidateSettings, ...]:
+        return (self.start,) if isinstance(self.start, str) else self.start
+
     def _pair(self, item: str | CandidateSettings) -> tuple[str, Mapping[str, Any]]:
         return (item, self.options) if isinstance(item, str) else (item.start, item.options)
 
-    def with_found(self, found: Sequence[str]) -> tuple[str, ...]:
-        """Return the labels with ``auto`` replaced by models that were found and that are not named anyway."""
-        named = [one for one in self.starts if one.name != AUTO]
+    def with_found(self, find: Callable[[], Iterable[str]]) -> tuple[str, ...]:
+        """Return the labels with ``auto``, if it is there, replaced by models that are found and not named anyway."""
+        starts = self.starts
+        named = [one for one in starts if one.name != AUTO]
         names = {one.name for one in named}
+        found = find() if len(named) < len(starts) else ()
         return (*(one.label for one in named), *(name for name in dict.fromkeys(found) if name not in names))
 
     def find(self, label: str) -> Start:
@@ -98,7 +103,7 @@ class StartSettings(Strict):
 
     def about(self, label: str, problems: Iterable[Problem]) -> list[Problem]:
         """Return the problems of a candidate so that each says, where there are several, whose it is and where."""
-        items = () if isinstance(self.start, str) else self.start
+        items = self._items
         if len(items) < 2:
             return list(problems)
         one = self.find(label)
@@ -130,8 +135,7 @@ class StartSettings(Strict):
             names: Labels or names. A candidate of the recipe keeps its own options; the name of several of them stands
                 for all of those.
         """
-        items = (self.start,) if isinstance(self.start, str) else self.start
-        known = [(item, *self._pair(item)) for item in items]
+        known = [(item, *self._pair(item)) for item in self._items]
         labels = {_key(one.name, one.options): one.label for one in self.starts}
         chosen: list[str | CandidateSettings] = []
         for name in names:

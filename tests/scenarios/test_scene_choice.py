@@ -13,6 +13,7 @@ import torch
 from tests.scene_maps import quick_recipe, write_text_maps
 from tests.small_tiles import save_gpt2
 
+from newgameplus.adapt import adapters
 from newgameplus.choose import Choice
 from newgameplus.cli_choice_text import choice_text
 from newgameplus.cli_text import plan_text
@@ -211,14 +212,14 @@ def test_check_looks_at_the_strategy_for_each_candidate(
     whole = check(make_recipe(maps, runs, model={"start": ["bundled:tiles", own[0]]}, adapt={"strategy": "lora"}))
     assert whole["candidates"] == ["bundled:tiles", writer]
     assert "first of 2 candidates" in " ".join(plan_text(whole).split())
-    find = scene_start.find_adaptable
+    find = adapters.find_adaptable
 
     def only_ours(network: Any, blocks: Any) -> Any:
         if "Text" in type(network).__name__:
             raise PretrainedModelError("no layer can have an adapter", source="adapt.strategy", remedy="use full")
         return find(network, blocks)
 
-    monkeypatch.setattr(scene_start, "find_adaptable", only_ours)
+    monkeypatch.setattr(adapters, "find_adaptable", only_ours)
     with pytest.raises(NewGamePlusError) as caught:
         check(recipe)
     told = [(problem.source, problem.message) for problem in caught.value.problems]

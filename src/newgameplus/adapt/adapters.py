@@ -81,6 +81,20 @@ def find_adaptable(network: nn.Module, blocks: Sequence[nn.Module]) -> AdaptedLa
     return layers
 
 
+def refuse_unadaptable(name: str, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    """Refuse a model, by its name, of which no layer can have an adapter.
+
+    Raises:
+        MissingExtraError: PEFT is not installed.
+        PretrainedModelError: No layer can have one.
+    """
+    try:
+        find_adaptable(network, blocks)
+    except PretrainedModelError as error:
+        message = f"{name}: {error.message}"
+        raise PretrainedModelError(message, source=error.source, remedy=error.remedy) from error
+
+
 def add_adapters(network: nn.Module, rank: int, blocks: Sequence[nn.Module] | None = None) -> AdaptedLayers:
     """Put low-rank updates beside every linear map and convolution in a network's blocks, in place.
 

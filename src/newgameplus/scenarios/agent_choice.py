@@ -92,11 +92,10 @@ def _measure_all(recipe: AgentRecipe, game: AgentGame) -> tuple[list[Candidate],
         PretrainedModelError: None can be used, or one that was named cannot.
     """
     named = recipe.model.candidates
-    wanted = recipe.model.with_found([FRESH, *_local(recipe)]) if AUTO in named else named
     candidates: list[Candidate] = []
     problems: list[Problem] = []
     left_out: list[Mapping[str, str]] = []
-    for name in wanted:
+    for name in recipe.model.with_found(lambda: [FRESH, *_local(recipe)]):
         try:
             candidates.append(_measure(recipe, game, name))
         except NewGamePlusError as error:

@@ -17,7 +17,6 @@ from newgameplus.games.environments import make_environments
 from newgameplus.games.episodes import Demonstrations
 from newgameplus.pretrained.policy import Policy
 from newgameplus.recipe_agent import AgentDataSettings, AgentRecipe, EnvironmentSettings
-from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.agent_choice import start_of
 from newgameplus.scenarios.agent_data import AgentGame, load_agent_game, of_other_spaces, spaces_text
 from newgameplus.scenarios.agent_start import FRESH, load_start, retention_of
@@ -168,12 +167,11 @@ def _start_problems(recipe: AgentRecipe, game: AgentGame, speed: float) -> tuple
         All problems found, and a plan: candidates, which are left out, and what a fit from the first costs.
     """
     named = recipe.model.candidates
-    wanted = recipe.model.with_found([FRESH]) if AUTO in named else named
     problems: list[Problem] = []
     usable: list[str] = []
     left_out: list[dict[str, str]] = []
     plan: dict[str, Any] = {"candidates": usable, "models_left_out": left_out}
-    for name in wanted:
+    for name in recipe.model.with_found(lambda: [FRESH]):
         try:
             start = load_start(start_of(recipe, name), game)
             terms = retention_of(recipe, game, start)

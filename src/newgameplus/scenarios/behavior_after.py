@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from newgameplus.adapt import ClipClassifier, Phase
-from newgameplus.adapt.adapters import find_adaptable
-from newgameplus.errors import PretrainedModelError, Problem, RecipeError
+from newgameplus.adapt import ClipClassifier, Phase, adapters
+from newgameplus.errors import Problem, RecipeError
 from newgameplus.pretrained.backbone import Backbone
 from newgameplus.recipe import Recipe
 from newgameplus.run import Run
@@ -45,13 +44,8 @@ def refuse_unadaptable(name: str, backbone: Backbone, phases: Sequence[Phase]) -
         PretrainedModelError: It can have none.
         MissingExtraError: PEFT is not installed.
     """
-    if not any(phase.adapter_rank for phase in phases):
-        return
-    try:
-        find_adaptable(backbone, backbone.blocks())
-    except PretrainedModelError as error:
-        message = f"{name}: {error.message}"
-        raise PretrainedModelError(message, source=error.source, remedy=error.remedy) from error
+    if any(phase.adapter_rank for phase in phases):
+        adapters.refuse_unadaptable(name, backbone, backbone.blocks())
 
 
 def check_after(recipe: Recipe, validation: int, phases: Sequence[Phase]) -> None:

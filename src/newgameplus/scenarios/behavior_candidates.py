@@ -58,7 +58,7 @@ def look_for_candidates(recipe: Recipe, names: Iterable[str] | None = None) -> t
         PretrainedModelError: There is no model, and nothing is wrong with one that was named.
     """
     named = list(dict.fromkeys(recipe.model.candidates if names is None else names))
-    wanted = recipe.model.with_found(local_models(recipe.runs)) if AUTO in named else named
+    wanted = recipe.model.with_found(lambda: local_models(recipe.runs)) if AUTO in named else named
     cards: dict[str, ModelCard] = {}
     problems: list[Problem] = []
     left_out: list[Mapping[str, str]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from newgameplus.errors import DataError, Problem, TrainingError
@@ -29,10 +30,7 @@ def share_game(game: BehaviorGame, shape: ClipShape) -> None:
     Raises:
         TrainingError: Copies differ, or one cannot be read.
     """
-    if process_count() > 1:
-        tell("load", ("clips", shape))
-        agree(lambda: None)
-        _compare(game, shape)
+    _share(("clips", shape), lambda: _compare(game, shape))
 
 
 def share_recordings(unlabelled: UnlabelledClips, shape: ClipShape) -> None:
@@ -41,10 +39,15 @@ def share_recordings(unlabelled: UnlabelledClips, shape: ClipShape) -> None:
     Raises:
         TrainingError: Copies differ, or one cannot be read.
     """
+    _share(("recordings", shape), lambda: _compare_recordings(unlabelled))
+
+
+def _share(wanted: tuple[str, ClipShape], compare: Callable[[], None]) -> None:
+    """Let the others load what is wanted (see :func:`follow_behavior`), and compare with them."""
     if process_count() > 1:
-        tell("load", ("recordings", shape))
+        tell("load", wanted)
         agree(lambda: None)
-        _compare_recordings(unlabelled)
+        compare()
 
 
 def follow_behavior(recipe: Recipe) -> None:

@@ -29,7 +29,6 @@ from newgameplus.pretrained.local_tiles import local_tile_models
 from newgameplus.pretrained.memory import available_memory, told_bytes
 from newgameplus.pretrained.tile_model import TileModel
 from newgameplus.recipe_scene import SceneRecipe
-from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.scene_data import SceneGame, load_scene_game
 from newgameplus.scenarios.scene_sharing import share_maps
 from newgameplus.scenarios.scene_start import level_book, open_start, refuse_unadaptable
@@ -87,7 +86,7 @@ def choose_scene_start(recipe: SceneRecipe, game: SceneGame, steps: int = _STEPS
         PretrainedModelError: A model that was named cannot be used, or there is none.
     """
     named = recipe.model.candidates
-    names = recipe.model.with_found(local_tile_models(recipe.runs)) if AUTO in named else named
+    names = recipe.model.with_found(lambda: local_tile_models(recipe.runs))
     parts = _split(recipe, game)
     candidates: list[Candidate] = []
     problems: list[Problem] = []

@@ -19,7 +19,6 @@ from newgameplus.games.meanings import Guess, guess_meanings, guess_rules
 from newgameplus.games.scenes import MEANINGS, NOTHING, Level, Scene
 from newgameplus.games.stacking import NOTHING_NAME, Stack, stack
 from newgameplus.recipe import SceneRecipe
-from newgameplus.recipe_start import AUTO
 from newgameplus.scenarios.recipe_text import plain_name, quoted
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ _LONGEST_LINE = 120
 _FEW_MAPS = 5
 #: A level this many times as high as wide is made row by row.
 _TALL = 2
-#: The option of ``model`` that is about captions, not about the model's source.
 
 
 def init_scene(maps: str | Path, *, name: str = "", skip_bad: bool = False, legend: str | Path | None = None) -> str:
@@ -254,7 +252,7 @@ def check_scene(recipe: SceneRecipe) -> tuple[list[Problem], dict[str, Any]]:
         plan |= _game_plan(game)
         problems += _rules_problems(game, recipe)
     seconds = time.monotonic() - began
-    for name in recipe.model.with_found(["bundled:tiles"] if AUTO in recipe.model.candidates else []):
+    for name in recipe.model.with_found(lambda: ["bundled:tiles"]):
         try:
             model = load_candidate(recipe, name)
             refuse_unadaptable(recipe, name, model)

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from newgameplus.adapt.adapters import find_adaptable
+from newgameplus.adapt import adapters
 from newgameplus.adapt.tile_strategies import plan_tile_phases
 from newgameplus.adapt.vocabulary import Origin, change_vocabulary
-from newgameplus.errors import PretrainedModelError
 from newgameplus.games.structure import tile_habits
 from newgameplus.pretrained.tile_model import TileFacts, TileModel, load_start
 from newgameplus.recipe_scene import SceneRecipe
@@ -77,10 +76,5 @@ def refuse_unadaptable(recipe: SceneRecipe, name: str, model: TileModel) -> None
     network: Any = model.network
     settings = recipe.adapt
     phases = plan_tile_phases(settings.strategy, len(network.blocks()), l2_sp=settings.l2_sp)
-    if not any(phase.moving == "adapters" for phase in phases):
-        return
-    try:
-        find_adaptable(network, network.blocks())
-    except PretrainedModelError as error:
-        message = f"{name}: {error.message}"
-        raise PretrainedModelError(message, source=error.source, remedy=error.remedy) from error
+    if any(phase.moving == "adapters" for phase in phases):
+        adapters.refuse_unadaptable(name, network, network.blocks())
