@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.recordings import FRAME_RATE, LABELS, draw_span, record, write_video
 from tests.scene_maps import quick_recipe, write_text_maps
+from tests.stopped_pretraining import Stopped, stopped_before
 
 from newgameplus.errors import DataError, NewGamePlusError, PretrainedModelError, RecipeError, RunError
 from newgameplus.games.trajectories import SUFFIX, Trajectory, save_trajectory
@@ -20,13 +21,8 @@ from newgameplus.pretrained.tile_model import load_start
 from newgameplus.recipe import AgentRecipe, Recipe, SceneRecipe
 from newgameplus.scenarios import behavior_pretraining
 from newgameplus.scenarios.scene_data import load_scene_game
-from newgameplus.train import pretraining as loop
 from newgameplus.train import tile_loop
 from newgameplus.verbs import choose, fit, pretrain
-
-
-class Stopped(KeyboardInterrupt):
-    """An interruption at a step of a test's choice."""
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +115,8 @@ def test_the_same_call_goes_on_and_ends_the_same(
     settings = {"pretrain": {"minutes": minutes}, "train": {"checkpoint_seconds": 1e-9}}
     recipe = make_recipe(clips, recordings, tmp_path, **settings)
     pretrain(recipe, out=tmp_path / "whole")
-    step = loop._Loop.step
-
-    def stopping(self: Any, number: int) -> float:
-        if number == 4 and self.on_row is not None:
-            raise Stopped
-        return step(self, number)
-
-    monkeypatch.setattr(loop._Loop, "step", stopping)
-    with pytest.raises(Stopped):
+    with stopped_before(4):
         pretrain(recipe, out=tmp_path / "parted")
-    monkeypatch.undo()
     other = make_recipe(clips, recordings, tmp_path, **settings | {"pretrain": {"steps": 7}})
     with pytest.raises(RunError, match="not the one") as caught:
         pretrain(other, out=tmp_path / "parted")

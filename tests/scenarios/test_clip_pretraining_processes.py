@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 from tests.recordings import FRAME_RATE, LABELS, draw_span, record, write_video
-from tests.train.test_processes import launch
+from tests.stopped_pretraining import stopped_before
+from tests.train.launching import launch
 
 from newgameplus import launched, verbs
 from newgameplus.errors import TrainingError
@@ -19,7 +20,6 @@ from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios import behavior_sharing, pretraining, together
 from newgameplus.tensors import load_tensors
-from newgameplus.train import pretraining as loop
 from newgameplus.train import sharded, team
 
 SCRIPT = """
@@ -40,10 +40,6 @@ for out, more in (("two", ()), ("parted", ("--minutes", "100")), ("never", ())):
     app(standalone_mode=False)
 """
 OBJECTIVES = ["inverse-dynamics", "temporal-order", "two-views"]
-
-
-class Stopped(KeyboardInterrupt):
-    """An interruption at a step of a test's choice."""
 
 
 def write_recordings(folder: Path) -> None:
@@ -79,9 +75,7 @@ def recipe_of(folder: Path, recordings: Path | None = None, **wanted: Any) -> di
 
 
 @pytest.mark.slow
-def test_two_processes_leave_the_folder_of_one_and_stop_where_their_recordings_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_leave_the_folder_of_one_and_stop_where_their_recordings_differ(tmp_path: Path) -> None:
     record(tmp_path / "clips", 4, 0)
     write_recordings(tmp_path / "recordings")
     write_recordings(tmp_path / "other")
@@ -90,15 +84,7 @@ def test_two_processes_leave_the_folder_of_one_and_stop_where_their_recordings_d
     for name, place in (("recipe", "recordings"), ("other", "other")):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe_of(tmp_path, tmp_path / place)))
     one = verbs.pretrain(tmp_path / "recipe.yaml", out=tmp_path / "one")
-    step = loop._Loop.step
-
-    def stopping(self: Any, number: int) -> float:
-        if number == 4 and self.on_row is not None:
-            raise Stopped
-        return step(self, number)
-
-    monkeypatch.setattr(loop._Loop, "step", stopping)
-    with pytest.raises(Stopped):
+    with stopped_before(4):
         verbs.pretrain(tmp_path / "recipe.yaml", out=tmp_path / "parted", minutes=100.0)
     script = tmp_path / "pretrain.py"
     script.write_text(SCRIPT)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tests.recordings import record
 from tests.scene_maps import TMX_MEANINGS, quick_recipe, write_tmx_maps
-from tests.train.test_processes import launch
+from tests.train.launching import launch
 
 from newgameplus import launched, verbs
 from newgameplus.cli_text import plan_text

@@ -12,18 +12,14 @@ import numpy as np
 import pytest
 import torch
 from tests.sequence_files import CHANNELS, KINDS, draw, write_csv, write_folder
+from tests.stopped_pretraining import stopped_before
 
 from newgameplus.errors import DataError, NewGamePlusError, PretrainedModelError, RecipeError, RunError, TrainingError
 from newgameplus.pretrained.catalog import load_pretrained
 from newgameplus.pretrained.sequence_backbone import SequenceBackbone
 from newgameplus.recipe import Recipe
 from newgameplus.scenarios.sequence_pretraining import load_numbers
-from newgameplus.train import pretraining as loop
 from newgameplus.verbs import choose, fit, pretrain
-
-
-class Stopped(KeyboardInterrupt):
-    """An interruption at a step of a test's choice."""
 
 
 @pytest.fixture(scope="module")
@@ -112,22 +108,13 @@ def test_a_model_that_saw_test_recordings_without_labels_is_said_to_have(labelle
 
 @pytest.mark.parametrize("minutes", [None, 100.0])
 def test_the_same_call_goes_on_and_ends_the_same(
-    labelled: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float | None
+    labelled: Path, recordings: Path, tmp_path: Path, minutes: float | None
 ) -> None:
     settings = {"pretrain": {"minutes": minutes}, "train": {"checkpoint_seconds": 1e-9}}
     recipe = make_recipe(labelled, recordings, tmp_path, **settings)
     pretrain(recipe, out=tmp_path / "whole")
-    step = loop._Loop.step
-
-    def stopping(self: Any, number: int) -> float:
-        if number == 4 and self.on_row is not None:
-            raise Stopped
-        return step(self, number)
-
-    monkeypatch.setattr(loop._Loop, "step", stopping)
-    with pytest.raises(Stopped):
+    with stopped_before(4):
         pretrain(recipe, out=tmp_path / "parted")
-    monkeypatch.undo()
     with pytest.raises(RunError, match="data changed"):
         pretrain(recipe, labelled, tmp_path / "parted")
     pretrain(recipe, out=tmp_path / "parted")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tests.small_backbone import SHAPE, SmallBackbone, moving_bars
+from tests.train.launching import run_variants
 
 from newgameplus.recipe import TrainSettings
 from newgameplus.train.pretraining import ClipBatches, Pretraining, continue_pretraining, epoch_batch, steps_in
-from newgameplus.train.processes import is_main
 from newgameplus.train.selfsupervision import (
     Augmentation,
     ClipBatch,
@@ -23,7 +22,6 @@ from newgameplus.train.selfsupervision import (
     TemporalOrder,
     TwoViews,
 )
-from newgameplus.train.sharing import follow, lead
 
 LABELS = ("turn_left", "turn_right", "idle")
 CLIPS, SIZE, STEPS = 43, 13, 12  # 13 clips: parts of unequal size
@@ -98,20 +96,11 @@ def budget(folder: Path) -> dict[str, Any]:
     return {"steps": found, "kept": all(torch.equal(value, before[k]) for k, value in backbone.state_dict().items())}
 
 
-def main() -> None:
-    """Run the named variants in this process's folder; the main one saves what came of them."""
-    folder, names = Path(sys.argv[1]), sys.argv[2:]
-    torch.set_num_threads(1)
-    if not is_main():
-        follow(lambda content: None)
-        return
-    with lead():
-        (folder / "budget").mkdir()
-        torch.save(budget(folder / "budget"), folder / "budget.pt")
-        for name in names:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            torch.save(train(folder / name, name, stop_at=2 if name == STOPS else None), folder / name / "result.pt")
+def keep_budget(folder: Path) -> None:
+    """Save what :func:`budget` says."""
+    (folder / "budget").mkdir()
+    torch.save(budget(folder / "budget"), folder / "budget.pt")
 
 
 if __name__ == "__main__":
-    main()
+    run_variants(train, STOPS, keep_budget)

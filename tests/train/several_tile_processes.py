@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tests.small_tiles import MEASURES, example_of, small_model, stripes
+from tests.train.launching import run_variants
 
 from newgameplus.adapt.adapters import add_adapters, merge_adapters
 from newgameplus.adapt.tile_strategies import plan_tile_phases
 from newgameplus.files import digest_bytes
 from newgameplus.recipe_scene import SceneTrainSettings
 from newgameplus.train.levels import LevelBook
-from newgameplus.train.processes import is_main
-from newgameplus.train.sharing import follow, lead
 from newgameplus.train.tile_loop import TileTraining, level_bits, train_tiles
 
 PLAIN = SceneTrainSettings(steps=12, batch_size=5, check_every=3, threads=1, learning_rate=0.01, patience=3)
@@ -81,18 +79,5 @@ def train(folder: Path, name: str, *, stop_at: int | None = None) -> dict[str, A
     return {"weights": dict(model.network.state_dict()), "rows": result.rows, "steps": result.steps, "bits": bits}
 
 
-def main() -> None:
-    """Run the named variants in this process's folder; the main one saves what came of them."""
-    folder, names = Path(sys.argv[1]), sys.argv[2:]
-    torch.set_num_threads(1)
-    if not is_main():
-        follow(lambda content: None)
-        return
-    with lead():
-        for name in names:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            torch.save(train(folder / name, name, stop_at=2 if name == STOPS else None), folder / name / "result.pt")
-
-
 if __name__ == "__main__":
-    main()
+    run_variants(train, STOPS)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.small_backbone import SHAPE, SmallBackbone, moving_bars
 from tests.train import several_pretrainings
+from tests.train.launching import one_and_two, seen
 from tests.train.several_pretrainings import GOES_ON, LABELS, STEPS, STOPS, VARIANTS, train
-from tests.train.test_processes import launch
 
 from newgameplus.errors import DivergedError
 from newgameplus.train import objective_learner, pretraining
@@ -107,24 +107,11 @@ def test_a_loss_that_is_no_number_in_another_process_ends_this_one_too(
 
 @pytest.mark.slow
 def test_two_processes_end_where_one_does_and_either_goes_on_where_the_other_stopped(tmp_path: Path) -> None:
-    one: dict[str, dict[str, Any]] = {}
-    for name in VARIANTS:
-        (tmp_path / "one" / name).mkdir(parents=True)
-        one[name] = train(tmp_path / "one" / name, name)
-    (tmp_path / "two" / GOES_ON).mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "two" / GOES_ON, GOES_ON, stop_at=2)
-    names = [name for name in VARIANTS if name != STOPS]
-    told = launch("-m", "tests.train.several_pretrainings", str(tmp_path / "two"), *names, STOPS)
-    assert told.returncode != 0  # the last variant stops
-    assert "KeyboardInterrupt" in told.stderr
-    assert not (tmp_path / "two" / STOPS / "result.pt").exists()
-    for name in names:
-        two = torch.load(tmp_path / "two" / name / "result.pt", weights_only=False)
-        assert_same(one[name], two, name)
-        if name != GOES_ON:
+    ways = one_and_two(tmp_path, "tests.train.several_pretrainings", train, VARIANTS, GOES_ON, STOPS)
+    for name, one, two in ways:
+        assert_same(one, two, name)
+        if name not in (GOES_ON, STOPS):
             assert_each_seen_once(tmp_path / "one" / name, tmp_path / "two" / name)
-    assert_same(one[STOPS], train(tmp_path / "two" / STOPS, STOPS), STOPS)
     budget = torch.load(tmp_path / "two" / "budget.pt")
     assert budget == {"steps": [STEPS, 1], "kept": True}
 
@@ -144,7 +131,5 @@ def assert_same(one: dict[str, Any], two: dict[str, Any], name: str) -> None:
 
 
 def assert_each_seen_once(one: Path, two: Path) -> None:
-    alone = [line.split() for line in (one / "seen-0").read_text().splitlines()]
-    halves = [[line.split() for line in (two / f"seen-{rank}").read_text().splitlines()] for rank in range(2)]
-    assert [[*first, *second] for first, second in zip(*halves, strict=True)] == alone
+    _, halves = seen(one, two)
     assert {(len(first), len(second)) for first, second in zip(*halves, strict=True)} == {(6, 7)}

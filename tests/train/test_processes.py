@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 import torch
 import yaml
 from tests.recordings import record
+from tests.train.launching import launch, seen
 from tests.train.several_processes import CLIPS, GOES_ON, VARIANTS, train
 
 from newgameplus.errors import TrainingError
@@ -20,18 +19,6 @@ from newgameplus.recipe import AgentRecipe
 from newgameplus.scenarios import together
 from newgameplus.train import processes, sharded
 from newgameplus.train.team import Team, part_of
-
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-ROOT = Path(__file__).parents[2]
-
-
-def launch(*arguments: str, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run in two processes; a hang is a failure."""
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
-    command = [*LAUNCH, *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=seconds, check=False
-    )
 
 
 def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -107,9 +94,7 @@ def test_two_processes_end_where_one_does_and_go_on_where_one_stopped(tmp_path: 
 
 
 def assert_each_seen_once(one: Path, two: Path) -> None:
-    alone = [line.split() for line in (one / "seen-0").read_text().splitlines()]
-    halves = [[line.split() for line in (two / f"seen-{rank}").read_text().splitlines()] for rank in range(2)]
-    assert [[*first, *second] for first, second in zip(*halves, strict=True)] == alone
+    alone, _ = seen(one, two)
     epochs = len(alone) * 8 // (CLIPS + 5)
     counts = Counter(position for line in alone for position in line)
     assert set(counts.values()) == {epochs}

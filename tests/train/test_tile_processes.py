@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.train.launching import one_and_two, seen
 from tests.train.several_tile_processes import GOES_ON, LEVELS, STOPS, VARIANTS, book, train
-from tests.train.test_processes import launch
 
 from newgameplus.errors import TrainingError
 from newgameplus.train.levels import LevelBook
@@ -46,26 +46,14 @@ def test_more_processes_than_windows_in_a_batch_are_refused(tmp_path: Path, monk
 
 @pytest.mark.slow
 def test_two_processes_end_where_one_does_and_either_goes_on_where_the_other_stopped(tmp_path: Path) -> None:
-    one: dict[str, dict[str, Any]] = {}
-    for name in VARIANTS:
-        (tmp_path / "one" / name).mkdir(parents=True)
-        one[name] = train(tmp_path / "one" / name, name)
-    (tmp_path / "two" / GOES_ON).mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "two" / GOES_ON, GOES_ON, stop_at=2)
-    told = launch("-m", "tests.train.several_tile_processes", str(tmp_path / "two"), *VARIANTS)
-    assert told.returncode != 0  # the last variant stops
-    assert "KeyboardInterrupt" in told.stderr
-    assert not (tmp_path / "two" / STOPS / "result.pt").exists()
-    for name in VARIANTS:
-        if name == STOPS:
-            two = train(tmp_path / "two" / name, name)
-        else:
-            two = torch.load(tmp_path / "two" / name / "result.pt", weights_only=False)
-        assert_same(one[name], two, name)
+    ways = one_and_two(tmp_path, "tests.train.several_tile_processes", train, VARIANTS, GOES_ON, STOPS)
+    steps: dict[str, int] = {}
+    for name, one, two in ways:
+        assert_same(one, two, name)
+        steps[name] = one["steps"]
         if name not in (GOES_ON, STOPS):
             assert_each_seen_once(tmp_path / "one" / name, tmp_path / "two" / name)
-    assert one["harm, stopped early"]["steps"] < VARIANTS["harm, stopped early"][0].steps
+    assert steps["harm, stopped early"] < VARIANTS["harm, stopped early"][0].steps
 
 
 def assert_same(one: dict[str, Any], two: dict[str, Any], name: str) -> None:
@@ -83,7 +71,5 @@ def assert_same(one: dict[str, Any], two: dict[str, Any], name: str) -> None:
 
 
 def assert_each_seen_once(one: Path, two: Path) -> None:
-    alone = [line.split() for line in (one / "seen-0").read_text().splitlines()]
-    halves = [[line.split() for line in (two / f"seen-{rank}").read_text().splitlines()] for rank in range(2)]
-    assert [[*first, *second] for first, second in zip(*halves, strict=True)] == alone
+    alone, _ = seen(one, two)
     assert {len(line) for line in alone} == {5}
