@@ -101,14 +101,10 @@ def clip_recipe(name: str, seed: int, labels: int, arguments: Any, **sections: A
 
 def pretrain_clips(name: str, seed: int, arm: str, arguments: Any) -> dict[str, Any]:
     """Go on with pretraining on the training episodes of a map, as ``ngp pretrain`` does; return what it said."""
-    folder = arguments.out / "runs" / f"clips-{seed}-{slug(arm)}"
-    if (folder / "pretrain.json").is_file():
-        content: dict[str, Any] = json.loads((folder / "pretrain.json").read_text())
-        return content
     section = {**(SECTIONS | MORE_SECTIONS)[arm], "steps": arguments.pretraining_steps}
     train = {"threads": arguments.threads, "precision": "bf16"}
     recipe = clip_recipe(name, seed, max(LABELS), arguments, pretrain=section, train=train)
-    return pretrain(recipe, out=folder)
+    return pretrained(arguments.out / "runs" / f"clips-{seed}-{slug(arm)}", recipe)
 
 
 def fit_clips(name: str, seed: int, labels: int, arm: str, arguments: Any) -> dict[str, Any]:
@@ -117,13 +113,7 @@ def fit_clips(name: str, seed: int, labels: int, arm: str, arguments: Any) -> di
     evaluate = {"baselines": ["scratch" if arm == BASE else "majority"], "resamples": 200}
     recipe = clip_recipe(name, seed, labels, arguments, evaluate=evaluate)
     start = None if arm == BASE else f"run:{arguments.out / 'runs' / f'clips-{seed}-{slug(arm)}'}"
-    if (folder / "recipe.yaml").is_file():
-        run = Run.open(folder)
-        run = run if run.finished else resume(folder)
-    else:
-        run = fit(recipe, out=folder, start=start)
-    evaluation = json.loads((run.folder / "evaluation.json").read_text())
-    return {row["name"]: row["metrics"]["accuracy"]["value"] for row in evaluation["arms"]}
+    return accuracies(folder, recipe, start)
 
 
 def clip_units(seed: int, arms: Sequence[str], arguments: Any) -> Iterator[dict[str, Any]]:
@@ -177,10 +167,8 @@ def map_units(seed: int, arguments: Any) -> Iterator[dict[str, Any]]:
         return make_recipe(folders[str(count)], seed, arguments.threads, data=data, train=train, **sections)
 
     def go_on() -> dict[str, Any]:
-        if (continued / "pretrain.json").is_file():
-            return dict(json.loads((continued / "pretrain.json").read_text()))
         section = {"path": str(folders["pool"]), "steps": arguments.map_pretraining_steps}
-        return pretrain(recipe_for(counts[-1], pretrain=section), out=continued)
+        return pretrained(continued, recipe_for(counts[-1], pretrain=section))
 
     def bits(count: int, arm: str, which: str) -> dict[str, Any]:
         model = {"model": {"start": f"run:{continued}"}} if arm == "continued" else {}
@@ -210,6 +198,24 @@ def slug(name: str) -> str:
     return name.lower().replace(",", "").replace(" ", "-").replace(":", "-")
 
 
+def pretrained(folder: Path, recipe: Any) -> dict[str, Any]:
+    """Go on with pretraining as ``ngp pretrain`` does, once; return what it said."""
+    if (folder / "pretrain.json").is_file():
+        return dict(json.loads((folder / "pretrain.json").read_text()))
+    return pretrain(recipe, out=folder)
+
+
+def accuracies(folder: Path, recipe: Any, start: str | None) -> dict[str, float]:
+    """Fit as ``ngp fit`` does, or go on with a fit that was begun; return the accuracy of each arm."""
+    if (folder / "recipe.yaml").is_file():
+        run = Run.open(folder)
+        run = run if run.finished else resume(folder)
+    else:
+        run = fit(recipe, out=folder, start=start)
+    evaluation = json.loads((run.folder / "evaluation.json").read_text())
+    return {row["name"]: row["metrics"]["accuracy"]["value"] for row in evaluation["arms"]}
+
+
 def timed(work: Any) -> dict[str, Any]:
     """Do some work; also say how much processor time it took (less where it was interrupted)."""
     began = time.process_time()
@@ -230,19 +236,27 @@ def result_table(units: Sequence[Mapping[str, Any]], what: str, count_of: str) -
     return markdown(["fitted from", count_of, what, "above the bundled model", "each seed", "seeds"], rows)
 
 
+def told_head(what: str) -> list[str]:
+    """Return the heading of a table of pretrainings, which counts what they learned from."""
+    return ["pretraining", "seed", what, "steps", "processor s", "estimate before", "after", "says it helped"]
+
+
+def told_cells(told: Mapping[str, Any]) -> list[str]:
+    """Return steps, time and estimates of a pretraining."""
+    return [
+        str(told["steps"]), f"{told['processor_seconds']:.0f}", f"{told['before']:.3f}", f"{told['after']:.3f}",
+        "yes" if told["helped"] else "no",
+    ]  # fmt: skip
+
+
 def told_table(units: Sequence[Mapping[str, Any]]) -> str:
     """Return what ``ngp pretrain`` itself said of each pretraining."""
     rows = []
     for unit in units:
         told = unit["pretraining"]
         from_what = f"{told['clips']} clips" if "clips" in told else f"{told['levels']} maps"
-        rows.append([
-            f"{unit['game']}, {unit['arm']}", str(unit["seed"]), from_what, str(told["steps"]),
-            f"{told['processor_seconds']:.0f}", f"{told['before']:.3f}", f"{told['after']:.3f}",
-            "yes" if told["helped"] else "no",
-        ])  # fmt: skip
-    head = ["pretraining", "seed", "learned from", "steps", "processor s", "estimate before", "after", "says it helped"]
-    return markdown(head, rows)
+        rows.append([f"{unit['game']}, {unit['arm']}", str(unit["seed"]), from_what, *told_cells(told)])
+    return markdown(told_head("learned from"), rows)
 
 
 def tables(units: Sequence[Mapping[str, Any]]) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from continued_pretraining import timed
+from continued_pretraining import accuracies, pretrained, timed, told_cells, told_head
 from newgameplus.recipe_behavior import Recipe
-from newgameplus.run import Run
-from newgameplus.verbs import fit, pretrain, resume
 from scene_common import find_data, guarded, keep_results, kept, markdown, read_arguments
 from skillshots import bert_folder, to_csv
 from strategies import text as mean
@@ -104,25 +101,17 @@ def recipe_for(
 
 def go_on(start: str, seed: int, arguments: Any) -> dict[str, Any]:
     """Go on with pretraining, as ``ngp pretrain`` does; return what it said."""
-    folder = arguments.out / "runs" / f"{start}-{seed}-continued"
-    if (folder / "pretrain.json").is_file():
-        return dict(json.loads((folder / "pretrain.json").read_text()))
     section = {"steps": arguments.pretraining_steps}
-    return pretrain(recipe_for(start, seed, min(COUNTS), arguments, pretrain=section), out=folder)
+    recipe = recipe_for(start, seed, min(COUNTS), arguments, pretrain=section)
+    return pretrained(arguments.out / "runs" / f"{start}-{seed}-continued", recipe)
 
 
 def fitted(start: str, seed: int, labels: int, strategy: str, arguments: Any, *, continued: bool) -> dict[str, float]:
     """Fit from one start, as ``ngp fit`` does; return the accuracy of the arms on held-out sequences."""
     whence = "continued" if continued else "plain"
     folder = arguments.out / "runs" / f"{start}-{seed}-{whence}-{strategy}-{labels}"
-    if (folder / "recipe.yaml").is_file():
-        run = Run.open(folder)
-        run = run if run.finished else resume(folder)
-    else:
-        origin = f"run:{arguments.out / 'runs' / f'{start}-{seed}-continued'}" if continued else None
-        run = fit(recipe_for(start, seed, labels, arguments, strategy), out=folder, start=origin)
-    evaluation = json.loads((run.folder / "evaluation.json").read_text())
-    return {row["name"]: row["metrics"]["accuracy"]["value"] for row in evaluation["arms"]}
+    origin = f"run:{arguments.out / 'runs' / f'{start}-{seed}-continued'}" if continued else None
+    return accuracies(folder, recipe_for(start, seed, labels, arguments, strategy), origin)
 
 
 def units(seed: int, arguments: Any) -> Iterator[dict[str, Any]]:
@@ -174,16 +163,11 @@ def _values(
 def _told(found: Sequence[Mapping[str, Any]]) -> str:
     """Return what ``ngp pretrain`` itself said of each pretraining."""
     rows = [
-        [
-            TITLES[unit["start"]], str(unit["seed"]), str(told["sequences"]), str(told["steps"]),
-            f"{told['processor_seconds']:.0f}", f"{told['before']:.3f}", f"{told['after']:.3f}",
-            "yes" if told["helped"] else "no",
-        ]
+        [TITLES[unit["start"]], str(unit["seed"]), str(told["sequences"]), *told_cells(told)]
         for unit in found
         if (told := unit.get("pretraining"))
-    ]  # fmt: skip
-    head = ["pretraining", "seed", "sequences", "steps", "processor s", "estimate before", "after", "says it helped"]
-    return markdown(head, rows)
+    ]
+    return markdown(told_head("sequences"), rows)
 
 
 def main() -> None:
