@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,10 @@ def check_sequences(recipe: Recipe) -> tuple[list[Problem], dict[str, Any]]:
         plan["channels"] = list(game.channels)
     except NewGamePlusError as error:
         problems += error.problems
-
-    def load(start: Start) -> PretrainedModel:
-        assert game is not None  # noqa: S101 - asked only where there is one
-        return pretrained_for(game, start.name, options=start.options)
-
-    labels = game.labels if game is not None else ()
-    found, told = check_models(recipe, load if game is not None else None, labels, plan.get("split"))
+    load = _loader(game) if game is not None else None
+    found, told = check_models(recipe, load, game.labels if game is not None else (), plan.get("split"))
     return [*problems, *found], plan | told
+
+
+def _loader(game: SequenceGame) -> Callable[[Start], PretrainedModel]:
+    return lambda start: pretrained_for(game, start.name, options=start.options)
